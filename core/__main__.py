@@ -1,0 +1,110 @@
+"""The command line: `python -m core {data,train,merge,evaluate,judge,demo,jobs} --field value ...`, made from the configs.
+
+It submits a job, follows it (progress and messages on standard error) and prints one JSON object as the last line of standard
+output: run_id, status, outputs, and error when it failed. Exit status: 0 done, 2 a user's error, 1 a bug, 130 cancelled.
+Nothing is computed in this process, and Ctrl-C cancels the run that it follows.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from core import runs
+from core.errors import UserError
+from core.jobs import local
+from core.jobs.arguments import config_values, parse
+from core.jobs.configure import configure
+from core.jobs.watch import watch
+from core.runs import Run
+from core.wording import day
+
+Result = tuple[dict[str, Any], int]
+"""What the last line says, and the exit status."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the words say. Returns the exit status."""
+    try:
+        answer, status = _do(parse(sys.argv[1:] if words is None else words))
+    except UserError as error:
+        print(error, file=sys.stderr, flush=True)
+        answer, status = _failure(error), 2
+    except Exception as error:
+        traceback.print_exc()
+        answer, status = _failure(error), 1
+    print(json.dumps(answer, ensure_ascii=False, default=str), flush=True)
+    return status
+
+
+def _do(values: dict[str, Any]) -> Result:
+    if values["verb"] == "jobs":
+        return _jobs(values)
+    run = local.submit(values["verb"], configure(values["verb"], config_values(values)))
+    print(f"{run.run_id} is queued.", file=sys.stderr, flush=True)
+    return _result(run) if "detach" in values else _follow(run)
+
+
+def _jobs(values: dict[str, Any]) -> Result:
+    if values["resume"]:
+        return _resume(values["resume"])
+    if values["cancel"]:
+        run = local.newest("queued", "running") if values["cancel"] == "last" else runs.read(values["cancel"])
+        return _result(local.cancel(run.run_id))[0], 0
+    if values["remove"]:
+        local.remove(values["remove"])
+        return {"run_id": values["remove"], "status": "removed", "outputs": {}}, 0
+    local.reconcile()
+    listing = runs.listing()
+    for run in listing:
+        stage = f"  (stage of {run.parent})" if run.parent else ""
+        print(f"{run.run_id:<42} {run.status:<10} {day(run.created_at)}{stage}")
+    return {"run_id": None, "status": "done", "outputs": {"runs": [{"run_id": run.run_id, "status": run.status} for run in listing]}}, 0
+
+
+def _resume(name: str) -> Result:
+    run = local.newest("queued", "running", "failed", "cancelled") if name == "last" else runs.read(name)
+    events = run.path / "events.jsonl"
+    size = events.stat().st_size if events.exists() else 0
+    resumed = local.resume(run.run_id)
+    if resumed.status == "done":
+        print(f"{run.run_id} is done already.", file=sys.stderr)
+        return _result(resumed)
+    if resumed.status == "running":
+        print(f"{run.run_id} is running; following it.", file=sys.stderr)
+        size = 0
+    return _follow(resumed, size)
+
+
+def _follow(run: Run, since: int = 0) -> Result:
+    try:
+        ended = watch(run, since)
+    except KeyboardInterrupt:
+        print(f"\nCancelling {run.run_id} ...", file=sys.stderr, flush=True)
+        ended = _cancelled(run)
+    if ended.error:
+        print(ended.error, file=sys.stderr, flush=True)
+    return _result(ended)
+
+
+def _cancelled(run: Run) -> Run:
+    try:
+        return local.cancel(run.run_id)
+    except UserError:  # it ended just before
+        return runs.read(run.run_id)
+
+
+def _result(run: Run) -> Result:
+    answer = {"run_id": run.run_id, "status": run.status, "outputs": run.outputs}
+    if run.status == "failed":
+        return answer | {"error": run.error}, 2 if run.fault == "user" else 1
+    return answer, 130 if run.status == "cancelled" else 0
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    return {"run_id": None, "status": "failed", "outputs": {}, "error": str(error) or type(error).__name__}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The adapter bank: K low-rank adapters stacked on one frozen base model, with mixing weights over them.
+
+Each target layer W gains, for a row of a batch with weights w_1 ... w_K,
+
+    y = W x + sum_k  w_k s_k B_k A_k x
+
+so the base (all weights 0), every adapter (one-hot) and every weighted sum answer side by side in one batch, and the exact merge of
+adapters needs no merging. A cohort trains by giving each row the index of its adapter: rows never mix and W is frozen, so every
+adapter's gradient is what it would be alone. Ranks are zero-padded; a layer that an adapter lacks is all zero there.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.adapter import Adapter, Factor
+from core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The factors of one layer for all adapters."""
+
+    A: Tensor
+    """[K, in, r]"""
+    B: Tensor
+    """[K, r, out]"""
+    scale: Tensor
+    """[K]"""
+    ranks: tuple[int, ...]
+    """Rank of each adapter in this layer; the rest up to r is padding. 0: absent."""
+
+
+class AdapterBank:
+    """K adapters on one model; hooks on the target layers add what the current mixing asks for."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str], stacks: Mapping[str, Stack]) -> None:
+        self.names = list(names)
+        self.stacks = dict(stacks)
+        self._rows: Tensor | None = None
+        self._weights: Tensor | None = None
+        layers = dict(model.named_modules())
+        self._hooks = [layers[layer].register_forward_hook(self._hook(stack)) for layer, stack in self.stacks.items()]
+
+    @classmethod
+    def new(
+        cls, model: Any, names: Sequence[str], *, rank: int, alpha: float, target_modules: Sequence[str], seed: int
+    ) -> "AdapterBank":
+        """A bank to train: A uniform in +-1/sqrt(in) from (seed, layer name), B zero (PEFT's start), so all deltas begin at 0."""
+        stacks = {}
+        for layer, module in target_layers(model, target_modules).items():
+            start = torch.empty(module.in_features, rank).uniform_(-1, 1, generator=_generator(seed, layer))
+            A = (start / math.sqrt(module.in_features)).repeat(len(names), 1, 1)
+            B = torch.zeros(len(names), rank, module.out_features)
+            device = module.weight.device
+            scale = torch.full((len(names),), alpha / rank, device=device)
+            stacks[layer] = Stack(A.to(device).requires_grad_(), B.to(device).requires_grad_(), scale, (rank,) * len(names))
+        return cls(model, names, stacks)
+
+    @classmethod
+    def load(cls, model: Any, adapters: Sequence[Adapter]) -> "AdapterBank":
+        """A bank of finished adapters, in the model's compute precision."""
+        modules = dict(model.named_modules())
+        stacks = {}
+        for layer in sorted({layer for adapter in adapters for layer in adapter.factors}):
+            for adapter in adapters:
+                _check_fit(adapter, layer, modules.get(layer))
+            module = modules[layer]
+            stacks[layer] = _stack([adapter.factors.get(layer) for adapter in adapters], module, model.dtype)
+        return cls(model, [adapter.name for adapter in adapters], stacks)
+
+    @contextmanager
+    def mixing(self, weights: Tensor) -> Iterator[None]:
+        """Within: each row of a batch is answered with its weights, [rows, K] or [K] for all rows; 0 is off."""
+        self._weights = weights
+        try:
+            yield
+        finally:
+            self._weights = None
+
+    @contextmanager
+    def rows(self, adapters: Tensor) -> Iterator[None]:
+        """Within: row i of a batch belongs to adapter `adapters[i]` alone, [rows]; this is how a cohort trains."""
+        self._rows = adapters
+        try:
+            yield
+        finally:
+            self._rows = None
+
+    def one_hot(self, name: str) -> Tensor:
+        """The weights, [K], of one adapter alone; `base` is all zero."""
+        return torch.tensor([float(each == name) for each in self.names])
+
+    def factors(self, index: int) -> dict[str, Factor]:
+        """One adapter's factors by layer, padding removed, as PEFT keeps them (A [r, in], B [out, r])."""
+        found = {}
+        for layer, stack in self.stacks.items():
+            if rank := stack.ranks[index]:
+                A, B = stack.A.detach()[index, :, :rank], stack.B.detach()[index, :rank]
+                found[layer] = Factor(A.T.float().cpu().contiguous(), B.T.float().cpu().contiguous(), float(stack.scale[index]))
+        return found
+
+    def detach(self) -> None:
+        """Take the bank off its model."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _hook(self, stack: Stack) -> Any:
+        def add_deltas(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if self._rows is not None:
+                return output + _by_row(stack, inputs[0], self._rows)
+            if self._weights is not None:
+                return output + _weighted(stack, inputs[0], self._weights)
+            return output
+
+        return add_deltas
+
+
+def target_layers(model: Any, target_modules: Sequence[str]) -> dict[str, Any]:
+    """The linear layers whose last name is among `target_modules`; 'all-linear': all but the output layer."""
+    head = model.get_output_embeddings()
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head}
+    kinds = sorted({name.rpartition(".")[2] for name in linear})
+    wanted = kinds if "all-linear" in target_modules else list(target_modules)
+    for kind in wanted:
+        if kind not in kinds:
+            raise UserError(f"The base model has no linear layer called '{kind}' in target_modules. It has: {', '.join(kinds)}.")
+    return {name: module for name, module in linear.items() if name.rpartition(".")[2] in wanted}
+
+
+def _by_row(stack: Stack, x: Tensor, rows: Tensor) -> Tensor:
+    """x [rows, tokens, in] -> [rows, tokens, out], each row by its own adapter."""
+    A, B = (factor.index_select(0, rows).to(x.dtype) for factor in (stack.A, stack.B))
+    return torch.bmm(torch.bmm(x, A), B) * stack.scale[rows, None, None].to(x.dtype)
+
+
+def _weighted(stack: Stack, x: Tensor, weights: Tensor) -> Tensor:
+    """x [rows, tokens, in] -> [rows, tokens, out], each row by its weights; the adapters stand side by side in two products."""
+    adapters, inputs, rank = stack.A.shape
+    shares = (weights.to(x.device) * stack.scale).to(x.dtype)
+    inner = x @ stack.A.transpose(0, 1).reshape(inputs, adapters * rank).to(x.dtype)
+    inner = inner.unflatten(-1, (adapters, rank)) * (shares[:, None, :, None] if shares.dim() == 2 else shares[:, None])
+    return inner.flatten(-2) @ stack.B.flatten(0, 1).to(x.dtype)
+
+
+def _stack(factors: Sequence[Factor | None], module: Any, dtype: torch.dtype) -> Stack:
+    ranks = tuple(factor.rank if factor else 0 for factor in factors)
+    A = torch.zeros(len(factors), module.in_features, max(ranks))
+    B = torch.zeros(len(factors), max(ranks), module.out_features)
+    for index, factor in enumerate(factors):
+        if factor:
+            A[index, :, : factor.rank] = factor.A.T
+            B[index, : factor.rank] = factor.B.T
+    scale = torch.tensor([factor.scale if factor else 0.0 for factor in factors])
+    device = module.weight.device
+    return Stack(A.to(device, dtype), B.to(device, dtype), scale.to(device), ranks)
+
+
+def _check_fit(adapter: Adapter, layer: str, module: Any) -> None:
+    factor = adapter.factors.get(layer)
+    if factor is None:
+        return
+    if not isinstance(module, nn.Linear):
+        raise UserError(f"Adapter '{adapter.name}' changes layer {layer}, which this base model does not have. It was trained on another base.")
+    needs, has = (factor.A.shape[1], factor.B.shape[0]), (module.in_features, module.out_features)
+    if needs != has:
+        raise UserError(
+            f"Adapter '{adapter.name}' does not fit this base model: at {layer} it maps {needs[0]} to {needs[1]} values, "
+            f"the base {has[0]} to {has[1]}. It was trained on another base; use that one."
+        )
+
+
+def _generator(seed: int, layer: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}:{layer}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

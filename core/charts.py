@@ -1,0 +1,294 @@
+"""Tables in, plotly figures out. Colour by role, whiskers on every estimate, grey for 'no difference seen'."""
+
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from core.results import ALL
+from core.wording import signed, three
+
+ROLE = {"base": "#8A8F98", "pooled": "#3B78B8", "merged": "#8657B0", "route": "#1E9E9E"}
+OUTCOME = {"win": "#1B8A7A", "tie": "#A9ADB3", "loss": "#D9822B"}
+GREY = "#A9ADB3"
+INK = "#1F2328"
+DIVERGING = [[0, "#E39A4F"], [0.5, "#DDDFE0"], [1, "#43AE9C"]]
+"""Worse than base, like base, better: pale enough for dark figures in light and dark."""
+HUES = ("#E69F00", "#56B4E9", "#009E73", "#B8A500", "#0072B2", "#D55E00", "#CC79A7", "#882255", "#44AA99", "#999933", "#AA4499", "#332288")
+"""Okabe-Ito (its yellow darkened for paper), then Tol's muted scale."""
+ACCENT = "#136F63"
+_INK = "#80858C"
+_GRID = "rgba(128,128,128,0.18)"
+
+
+def hues(categories: list[str], highlight: str | None = None) -> dict[str, str]:
+    """A colour per category; beyond twelve all are grey but the highlighted one."""
+    if len(categories) > len(HUES):
+        return {category: HUES[0] if category == highlight else GREY for category in categories}
+    return dict(zip(categories, HUES, strict=False))
+
+
+def loss_curves(steps: pd.DataFrame, columns: int = 3) -> go.Figure:
+    """Small multiples over common axes: training loss thin, validation loss with points, the best validation marked.
+
+    `steps`: results.Step with `run`; several runs are overlaid, the first solid, the others dashed.
+    """
+    adapters, run_names = list(dict.fromkeys(steps["adapter"])), list(dict.fromkeys(steps["run"]))
+    columns = min(columns, len(adapters)) or 1
+    rows = math.ceil(len(adapters) / columns)
+    figure = make_subplots(
+        rows, columns, shared_xaxes="all", shared_yaxes="all", subplot_titles=adapters, vertical_spacing=0.34 / (rows + 1)
+    )
+    colours = hues(adapters)
+    for place, adapter in enumerate(adapters):
+        for order, run in enumerate(run_names):
+            part = steps[(steps["adapter"] == adapter) & (steps["run"] == run)]
+            at, dash = {"row": place // columns + 1, "col": place % columns + 1}, ("solid", "dash", "dot", "dashdot")[order % 4]
+            _losses(figure, part, colours[adapter], dash, at, f" · {run}" if len(run_names) > 1 else "")
+    for place in range(max(0, len(adapters) - columns), len(adapters)):
+        at = {"row": place // columns + 1, "col": place % columns + 1}
+        figure.update_xaxes(title_text="optimiser step", showticklabels=True, **at)
+    figure.update_yaxes(title_text="loss, nats per token", col=1)
+    return _dress(figure, 190 * rows + 70, legend=False)
+
+
+def _losses(figure: go.Figure, part: pd.DataFrame, colour: str, dash: str, at: dict[str, int], suffix: str) -> None:
+    smooth = part["loss"].ewm(span=max(2, len(part) // 25)).mean()
+    hover = "step %{x}: %{y:.3f}<extra>"
+    line = {"color": colour, "width": 1, "dash": dash}
+    figure.add_scatter(
+        x=part["step"], y=smooth, line=line, opacity=0.65, mode="lines", hovertemplate=f"{hover}training{suffix}</extra>", **at
+    )
+    seen = part.dropna(subset=["validation_loss"])
+    line = {"color": colour, "width": 2.2, "dash": dash}
+    hover = f"{hover}validation{suffix}</extra>"
+    figure.add_scatter(x=seen["step"], y=seen["validation_loss"], line=line, mode="lines+markers", marker_size=5, hovertemplate=hover, **at)
+    if len(seen):
+        best = seen.loc[[seen["validation_loss"].idxmin()]]
+        marker = {"symbol": "star", "size": 12, "color": colour, "line": {"width": 1, "color": _INK}}
+        text = [three(value) for value in best["validation_loss"]]
+        figure.add_scatter(
+            x=best["step"],
+            y=best["validation_loss"],
+            mode="markers+text",
+            marker=marker,
+            text=text,
+            textposition="top center",
+            hovertemplate="best validation, step %{x}: %{y:.3f}<extra></extra>",
+            **at,
+        )
+
+
+def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list[str]) -> go.Figure:
+    """Categories down, models across: the value in each cell, coloured by the gain over base; a dot where the difference is clear."""
+    indexed = table.set_index(["category", "model"])
+    indexed = indexed[~indexed.index.duplicated()]
+    grid = {name: [[_cell(indexed, category, model, name) for model in models] for category in categories] for name in _CELL}
+    most = max((abs(gain) for row in grid["gain"] for gain in row if gain is not None), default=0) or 1
+    text = [
+        [three(value) + (" ●" if clear else "") for value, clear in zip(*rows, strict=True)]
+        for rows in zip(grid["value"], grid["clear"], strict=True)
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=grid["gain"],
+            x=models,
+            y=categories,
+            text=text,
+            texttemplate="%{text}",
+            zmin=-most,
+            zmax=most,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            colorscale=DIVERGING,
+            textfont={"color": INK},
+            hovertext=[[_hover(indexed, category, model, metric) for model in models] for category in categories],
+            hoverinfo="text",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(models) > 4 else 0)
+    return _dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
+
+
+_CELL = ("value", "gain", "clear")
+
+
+def _cell(indexed: pd.DataFrame, category: str, model: str, name: str) -> float | None:
+    value = indexed[name].get((category, model))
+    return None if value is None or pd.isna(value) else value
+
+
+def _hover(indexed: pd.DataFrame, category: str, model: str, metric: str) -> str:
+    if (category, model) not in indexed.index:
+        return f"{model} on {category}: not evaluated"
+    row = indexed.loc[(category, model)]
+    if pd.isna(row["value"]):
+        return f"{model} on {category}: {row['reason'] or 'no value'}"
+    seen = "" if row["clear"] or row["gain"] == 0 else "<br>no difference from base seen"
+    span = f"{three(row['low'])} to {three(row['high'])}"
+    return (
+        f"{model} on {category}<br>{metric} {three(row['value'])} ({span}), n {row['n']}<br>better than base by {signed(row['gain'])}{seen}"
+    )
+
+
+def dumbbells(gains: pd.DataFrame, unit: str = "perplexity") -> go.Figure:
+    """One line per category from base to each model, whiskers at the model: queries.gains."""
+    categories, models = list(dict.fromkeys(gains["category"])), list(dict.fromkeys(gains["model"]))
+    height = {category: place for place, category in enumerate(categories)}
+    colours, figure = hues([name for name in categories if name != ALL]), go.Figure()
+    for category in categories:
+        part = gains[gains["category"] == category]
+        values, line = [*part["base"].iloc[:1], *part["value"]], {"color": _GRID, "width": 6}
+        span = {"x": [min(values), max(values)], "y": [height[category]] * 2}
+        figure.add_scatter(**span, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    first = gains.drop_duplicates("category")
+    marker, hover = {"color": ROLE["base"], "size": 11}, "base on %{text}: %{x:.3g}<extra></extra>"
+    figure.add_scatter(
+        x=first["base"],
+        y=first["category"].map(height),
+        mode="markers",
+        name="base",
+        marker=marker,
+        text=first["category"],
+        hovertemplate=hover,
+    )
+    for place, model in enumerate(models):
+        part = gains[gains["model"] == model]
+        shift = 0.14 * (place - (len(models) - 1) / 2)
+        _dumbbell(figure, model, part, part["category"].map(height) + shift, colours)
+    figure.update_yaxes(range=[len(categories) - 0.4, -0.6], tickvals=list(height.values()), ticktext=categories, showgrid=False)
+    figure.update_xaxes(title_text=f"{unit} (lower is better)", rangemode="tozero")
+    return _dress(figure, 40 * len(categories) + 110)
+
+
+def _dumbbell(figure: go.Figure, model: str, part: pd.DataFrame, heights: pd.Series, colours: dict[str, str]) -> None:
+    role = part["role"].iloc[0]
+    own = role == "own"
+    name = "own adapters" if own and model == "own" else model
+    colour = [colours.get(category, ACCENT) for category in part["category"]] if own else ROLE.get(role, ACCENT)
+    spread = {"type": "data", "symmetric": False, "array": part["drop"] - part["low"], "arrayminus": part["high"] - part["drop"]}
+    figure.add_scatter(
+        x=part["value"],
+        y=heights,
+        mode="markers",
+        name=name,
+        error_x={**spread, "color": _INK, "thickness": 1, "width": 2},
+        marker={"color": colour, "size": 9, "symbol": "circle" if own else "diamond"},
+        text=part["category"],
+        customdata=part["n"],
+        hovertemplate=f"{name} on %{{text}}: %{{x:.3g}}, n %{{customdata}}<extra></extra>",
+    )
+
+
+def outcomes(rates: pd.DataFrame) -> go.Figure:
+    """Win, tie and loss shares per category, the interval of the win share as a whisker: queries.win_rates."""
+    shown = rates[rates["n"] > 0]
+    figure = go.Figure()
+    for outcome, column in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
+        share = shown[column] / shown["n"]
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": shown["high"] - shown["win_rate"],
+            "arrayminus": shown["win_rate"] - shown["low"],
+        }
+        whisker = {**bars, "color": "#30343A", "thickness": 1.5, "width": 4} if outcome == "win" else None
+        text = [f"{value:,}" if value else "" for value in shown[column]]
+        figure.add_bar(
+            y=shown["category"],
+            x=share,
+            name=outcome,
+            orientation="h",
+            marker_color=OUTCOME[outcome],
+            error_x=whisker,
+            text=text,
+            textposition="inside",
+            insidetextanchor="start" if outcome == "win" else "middle",
+            customdata=shown["n"],
+            hovertemplate=f"{outcome} on %{{y}}: %{{x:.1%}}, n %{{customdata}}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    return _dress(figure, 36 * len(shown) + 100)
+
+
+def rows_by_category(counts: pd.DataFrame) -> go.Figure:
+    """Rows per category, split by split: category, split, value."""
+    figure = go.Figure()
+    shades = {"train": "#136F63", "validation": "#7FB8AE", "test": "#D9A441"}
+    for split, colour in shades.items():
+        part = counts[counts["split"] == split]
+        hover = f"{split} rows of %{{y}}: %{{x:,}}<extra></extra>"
+        figure.add_bar(y=part["category"], x=part["value"], name=split, orientation="h", marker_color=colour, hovertemplate=hover)
+    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(title_text="rows")
+    return _dress(figure, 30 * counts["category"].nunique() + 110)
+
+
+def weights(recipe: dict[str, float]) -> go.Figure:
+    """The weight of each adapter in a mix; an adapter at 0 is off and stays visible."""
+    names = list(recipe)
+    values = list(recipe.values())
+    colours = hues(names)
+    figure = go.Figure(
+        go.Bar(
+            y=names,
+            x=values,
+            orientation="h",
+            marker_color=[colours[name] for name in names],
+            text=[three(value) for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(title_text="weight")
+    return _dress(figure, 30 * len(names) + 80, legend=False)
+
+
+def cosines(table: pd.DataFrame) -> go.Figure:
+    """Cosine similarity between adapters: a square table with names on both sides."""
+    names = list(table.columns)
+    text = [[f"{value:.2f}" for value in row] for row in table.to_numpy()]
+    figure = go.Figure(
+        go.Heatmap(
+            z=table.to_numpy(),
+            x=names,
+            y=names,
+            zmin=-1,
+            zmax=1,
+            text=text,
+            texttemplate="%{text}",
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            colorscale=DIVERGING,
+            textfont={"color": INK},
+            hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    return _dress(figure, 30 * len(names) + 110, legend=False)
+
+
+def _dress(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
+    """What all figures share: transparent ground, quiet grid, legend above, no crowding on small screens."""
+    figure.update_layout(
+        height=height,
+        showlegend=legend,
+        margin={"l": 8, "r": 16, "t": 36, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "title_text": "", "traceorder": "normal"},
+        hoverlabel={"align": "left"},
+    )
+    figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
+    return figure

@@ -1,0 +1,1 @@
+"""Datasets: read, map columns, split, check, and turn into token ids."""

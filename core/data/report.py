@@ -1,0 +1,186 @@
+"""The report on a dataset before anything trains: report.csv, leaks.csv, and a summary to read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core import paths, results
+from core.config import DataConfig
+from core.data import checks
+from core.data.prompt import Prompter
+from core.data.read import Dataset, read
+from core.data.split import SPLITS
+from core.results import ALL, DataRow
+from core.runs import Workspace
+
+_CHUNK = 1000
+_SHOWN = 20
+"""Categories in the printed summary."""
+_UNLIMITED = 2**31
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Token counts of each row, as if nothing were cut."""
+
+    tokens: npt.NDArray[np.int64]
+    """Prompt and answer together, end token included."""
+    prompt: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known of each row of a dataset; arrays over its rows."""
+
+    tokens: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
+    unsupervised: npt.NDArray[np.bool_]
+    duplicate: npt.NDArray[np.bool_]
+    copy: npt.NDArray[np.bool_]
+    leak: npt.NDArray[np.bool_]
+
+
+def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
+    """Read, split, check and count tokens; write report.csv and leaks.csv."""
+    from core.models.load import load_tokenizer
+
+    dataset = read(config)
+    workspace.say(f"{config.data}: {len(dataset.rows):,} rows in {len(dataset.categories):,} categories. {_capital(dataset.columns)}.")
+    for note in dataset.notes:
+        workspace.say(f"{_capital(note)}.")
+    leaks = checks.leaks(dataset.rows)
+    prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, _UNLIMITED)
+    lengths = count_tokens(dataset, prompter, lambda done, total: workspace.progress(done, total, "rows", "counting tokens"))
+    findings = _findings(dataset, lengths, leaks, config.max_seq_length)
+    results.write(workspace.path / "report.csv", report_rows(dataset, findings), DataRow)
+    results.write(workspace.path / "leaks.csv", _leak_rows(dataset, leaks), results.Leak)
+    for line in summary(dataset, findings, config.max_seq_length):
+        workspace.say(line)
+    return _outputs(dataset, findings, workspace)
+
+
+def count_tokens(dataset: Dataset, prompter: Prompter, progress: Callable[[int, int], None]) -> Lengths:
+    """Token counts of all rows, with the prompts that training and evaluation use."""
+    rows = dataset.rows
+    tokens, prompt = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    for first in range(0, len(rows), _CHUNK):
+        progress(first, len(rows))
+        chunk = rows[first : first + _CHUNK]
+        for index, encoded in enumerate(prompter.encode_all([(row.question, row.answer, row.category) for row in chunk]), first):
+            tokens[index], prompt[index] = len(encoded), len(encoded.prompt)
+    progress(len(rows), len(rows))
+    return Lengths(tokens, prompt)
+
+
+def _findings(dataset: Dataset, lengths: Lengths, leaks: list[checks.Leak], max_seq_length: int) -> Findings:
+    duplicate, copy = checks.repeats(dataset.rows)
+    leak = np.zeros(len(dataset.rows), bool)
+    leak[[each.row for each in leaks]] = True
+    return Findings(lengths.tokens, lengths.tokens > max_seq_length, lengths.prompt >= max_seq_length, duplicate, copy, leak)
+
+
+def report_rows(dataset: Dataset, findings: Findings) -> Iterator[DataRow]:
+    """The rows of report.csv: drops, then every figure of every category and split ('' = all splits)."""
+    for reason, drop in dataset.dropped.items():
+        yield DataRow(ALL, "", "dropped", drop.count, f"{reason} ({drop})")
+    if not dataset.dropped:
+        yield DataRow(ALL, "", "dropped", 0)
+    for (category, split), rows in _groups(dataset).items():
+        if rows:
+            for figure, value in _figures(findings, np.array(rows), split).items():
+                yield DataRow(category, split, figure, value)
+        else:
+            reason = dataset.empty_reason(category, split)
+            yield DataRow(category, split, "rows", 0, reason)
+            for figure in ("tokens_mean", "tokens_p95", "tokens_max", "share_cut"):
+                yield DataRow(category, split, figure, None, reason)
+
+
+def _groups(dataset: Dataset) -> dict[tuple[str, str], list[int]]:
+    """Row indices by category ('(all)' first) and split ('' first)."""
+    groups: dict[tuple[str, str], list[int]] = {(category, split): [] for category in (ALL, *dataset.categories) for split in ("", *SPLITS)}
+    for index, row in enumerate(dataset.rows):
+        for category in (ALL, row.category):
+            groups[category, ""].append(index)
+            groups[category, row.split].append(index)
+    return groups
+
+
+def _figures(findings: Findings, rows: npt.NDArray[np.int64], split: str) -> dict[str, float]:
+    tokens = findings.tokens[rows]
+    figures: dict[str, float] = {
+        "rows": len(rows),
+        "duplicates": int(findings.duplicate[rows].sum()),
+        "duplicates_same_answer": int(findings.copy[rows].sum()),
+        "tokens_mean": round(float(tokens.mean()), 2),
+        "tokens_p95": float(np.percentile(tokens, 95, method="inverted_cdf")),
+        "tokens_max": int(tokens.max()),
+        "share_cut": float(findings.cut[rows].mean()),
+        "unsupervised": int(findings.unsupervised[rows].sum()),
+    }
+    if split != "train":
+        figures["leaks"] = int(findings.leak[rows].sum())
+    return figures
+
+
+def _leak_rows(dataset: Dataset, leaks: list[checks.Leak]) -> Iterator[results.Leak]:
+    for leak in leaks:
+        row, other = dataset.rows[leak.row], dataset.rows[leak.other]
+        similarity = round(leak.similarity, 4)
+        yield results.Leak(row.category, row.split, row.question, similarity, other.category, other.split, other.question)
+
+
+def summary(dataset: Dataset, findings: Findings, max_seq_length: int) -> Iterator[str]:
+    """Lines to read: what was dropped, what is doubtful, and a table of the categories."""
+    dropped = sum(drop.count for drop in dataset.dropped.values())
+    yield f"Dropped: {dropped:,} rows."
+    for reason, drop in dataset.dropped.items():
+        yield f"  {drop.count:,}: {reason} ({drop})"
+    yield f"Questions asked before in their category: {findings.duplicate.sum():,}, of these with the same answer: {findings.copy.sum():,}."
+    yield f"Leaks, held-out rows that nearly repeat a row of an earlier split: {findings.leak.sum():,}."
+    yield f"Longer than {max_seq_length:,} tokens, so the answer is cut: {findings.cut.sum():,} rows ({findings.cut.mean():.1%})."
+    yield f"Without a supervised token, because the prompt alone is as long: {findings.unsupervised.sum():,} rows."
+    yield from _table(dataset, findings)
+
+
+def _table(dataset: Dataset, findings: Findings) -> Iterator[str]:
+    groups = _groups(dataset)
+    shown = sorted(dataset.categories, key=lambda category: -len(groups[category, ""]))[:_SHOWN]
+    width = max(len(category[:40]) for category in (*shown, "category"))
+    yield f"{'category':{width}}  {'train':>7} {'valid.':>7} {'test':>7}   {'tokens: mean':>12} {'p95':>6} {'max':>6}"
+    for category in (ALL, *shown):
+        counts = " ".join(f"{len(groups[category, split]):7,}" for split in SPLITS)
+        tokens = findings.tokens[groups[category, ""]]
+        yield f"{category[:40]:{width}}  {counts}   {tokens.mean():12.0f} {np.percentile(tokens, 95, method='inverted_cdf'):6.0f} {tokens.max():6}"
+    if len(dataset.categories) > _SHOWN:
+        yield f"and {len(dataset.categories) - _SHOWN:,} categories more: see report.csv"
+    empty = [reason for category in shown for split in SPLITS if (reason := dataset.empty_reason(category, split))]
+    if empty:
+        yield "0 rows: " + empty[0]
+
+
+def _outputs(dataset: Dataset, findings: Findings, workspace: Workspace) -> dict[str, Any]:
+    folder = workspace.path.relative_to(paths.home())
+    return {
+        "report": str(folder / "report.csv"),
+        "leaks_table": str(folder / "leaks.csv"),
+        "source_hash": dataset.source_hash,
+        "rows": len(dataset.rows),
+        "categories": len(dataset.categories),
+        **{split: sum(row.split == split for row in dataset.rows) for split in SPLITS},
+        "dropped": sum(drop.count for drop in dataset.dropped.values()),
+        "duplicates": int(findings.duplicate.sum()),
+        "leaks": int(findings.leak.sum()),
+        "tokens": int(findings.tokens.sum()),
+        "tokens_max": int(findings.tokens.max()),
+        "share_cut": float(findings.cut.mean()),
+        "unsupervised": int(findings.unsupervised.sum()),
+    }
+
+
+def _capital(words: object) -> str:
+    text = str(words)
+    return text[:1].upper() + text[1:]

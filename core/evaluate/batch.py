@@ -1,0 +1,48 @@
+"""What a metric gets and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The answers of all models to all questions, collected once: one entry per (model, question) pair."""
+
+    predictions: list[str]
+    references: list[str]
+    reference_losses: np.ndarray
+    """[n] total loss of each reference answer, end token included, in nats."""
+    reference_tokens: np.ndarray
+    """[n] tokens of each reference answer, end token included."""
+    model_signature: str
+    """What the losses depend on: base model, quantisation, precision, library versions."""
+    encoder: str
+    """Encoder of BERTScore: 'bundled', a folder, or a hub id."""
+    device: str
+    """Where an encoder computes."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure, kept as sums: its value on any set of questions is `value` of the sum of their statistics.
+
+    So a category, all categories together, and each bootstrap resample are the same formula over other sums.
+    """
+
+    metric: str
+    """Name in scores.csv."""
+    statistics: np.ndarray
+    """[n, s] one row per entry of the batch."""
+    value: Callable[[np.ndarray], np.ndarray]
+    """Sums [m, s] -> values [m]."""
+    signature: str
+    """Library versions, tokeniser or encoder, layer and settings."""
+    note: str = ""
+    """What the person should know about these figures."""
+
+
+def mean(metric: str, values: np.ndarray, signature: str, note: str = "") -> Measure:
+    """A figure that is the mean of one value per question."""
+    return Measure(metric, np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[:, 0] / sums[:, 1], signature, note)

@@ -1,0 +1,127 @@
+"""Which models an evaluation compares: base, adapters, merges, foreign PEFT folders, each as weights over the adapters of one bank."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core import adapter, paths, results
+from core.errors import UserError
+from core.models.load import BaseModel
+
+BASE = "base"
+ALL = "all"
+_ROLES = ("base", "pooled", "own", "merged")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: the base plus a weighted sum of adapters."""
+
+    row: results.Model
+    mix: dict[Path, float]
+    """Weight of each adapter folder that it is made of; empty for the base."""
+
+
+def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None]) -> list[Model]:
+    """The models called `names`, base first. 'all' stands for the base and every adapter and merge that was made on it."""
+    wanted: dict[Path | None, bool] = {}
+    for name in names:
+        if name == ALL:
+            wanted |= {None: False} | {folder: False for folder in _on_disk() if folder not in wanted}
+        else:
+            wanted[None if name == BASE else adapter.find(name).resolve()] = True
+    models = []
+    for folder, by_name in wanted.items():
+        if folder is None:
+            models.append(Model(results.Model(BASE, "base", "", base.name, base.content_hash), {}))
+            continue
+        try:
+            _check_base(folder, base, by_name, say)
+            models.append(_adapter(folder))
+        except UserError as error:
+            if by_name:
+                raise
+            say(f"Left out: {error}")
+    _refuse_clashes(models)
+    return sorted(models, key=lambda model: _ROLES.index(model.row.role))
+
+
+def _on_disk() -> list[Path]:
+    roots = (paths.adapters(), paths.merged_adapters())
+    return [file.parent.resolve() for root in roots for file in sorted(root.glob("*/adapter_config.json"))]
+
+
+def _adapter(folder: Path) -> Model:
+    """The model in a PEFT folder. Raises UserError when it can't join a bank."""
+    info, mix = adapter.read_info(folder), _mix(folder)
+    for part in mix:
+        adapter.read(part)
+    categories = info.get("categories") or []
+    role = info.get("role", "own")
+    category = categories[0] if role == "own" and len(categories) == 1 else ""
+    return Model(results.Model(folder.name, role, category, _shown(folder), adapter.content_hash(folder)), mix)
+
+
+def _check_base(folder: Path, base: BaseModel, by_name: bool, say: Callable[[str], None]) -> None:
+    """Another base is an error unless the adapter was asked for by its name; then, as with another quantisation, it is a warning."""
+    if other := _other_base(folder, base):
+        if not by_name:
+            raise UserError(f"{folder.name} was made on {other}, not on {base.name}.")
+        say(f"Careful: {folder.name} was made on {other}, but answers here on {base.name}.")
+    made_with = adapter.read_info(folder).get("quantization") or base.quantization
+    if made_with != base.quantization:
+        say(f"Careful: {folder.name} was made with quantization={made_with}, but answers here with quantization={base.quantization}.")
+
+
+def _other_base(folder: Path, base: BaseModel) -> str:
+    """Name of the base that the adapter was made on, when it is another one; by content where that is known, else by name."""
+    info = adapter.read_info(folder)
+    peft = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    named = str(info.get("base_model") or peft.get("base_model_name_or_path") or "")
+    if info.get("base_hash"):
+        same = info["base_hash"] == base.content_hash
+    else:
+        same = named in ("", base.name, base.hub_name) or Path(named).name == Path(base.hub_name).name
+    return "" if same else named or "another base"
+
+
+def _mix(folder: Path) -> dict[Path, float]:
+    """An adapter is itself; a merge that was shipped without weights is the exact sum of its parents."""
+    if (folder / adapter.WEIGHTS).exists():
+        return {folder: 1.0}
+    recipe = adapter.read_info(folder).get("recipe") or {}
+    if recipe.get("strategy") != "linear":
+        raise UserError(
+            f"{folder} has neither {adapter.WEIGHTS} nor the recipe of an exact weighted sum in its run.json, so there is nothing "
+            "to evaluate. Copy its weights there, or merge again."
+        )
+    mix: dict[Path, float] = {}
+    for name, weight, recorded in zip(recipe["adapters"], recipe["weights"], recipe["hashes"], strict=True):
+        if weight == 0:
+            continue
+        parent = adapter.find(name).resolve()
+        if adapter.content_hash(parent) != recorded:
+            raise UserError(
+                f"'{folder.name}' is a recipe without weights, and its adapter '{name}' has changed since it was merged. "
+                "Merge again with replace=true."
+            )
+        for part, share in _mix(parent).items():
+            mix[part] = mix.get(part, 0.0) + weight * share
+    return mix
+
+
+def _shown(folder: Path) -> str:
+    return str(folder.relative_to(paths.home()) if folder.is_relative_to(paths.home()) else folder)
+
+
+def _refuse_clashes(models: list[Model]) -> None:
+    counts = Counter(model.row.model for model in models)
+    for model in models:
+        if counts[model.row.model] > 1:
+            same = ", ".join(each.row.path for each in models if each.row.model == model.row.model)
+            raise UserError(
+                f"{counts[model.row.model]} models are called '{model.row.model}' ({same}), "
+                "so their answers couldn't be told apart. Rename one."
+            )

@@ -1,0 +1,125 @@
+"""Let base, adapters and merges answer the same held-out questions, side by side in one batch, and score the answers."""
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core import adapter, paths, results
+from core.bank import AdapterBank
+from core.config import EvaluateConfig
+from core.data.prompt import Prompter
+from core.data.read import QA, read
+from core.errors import UserError
+from core.evaluate.batch import Batch
+from core.evaluate.models import Model, find_models
+from core.evaluate.scores import score
+from core.models.generate import generate
+from core.models.load import BaseModel, load
+from core.models.loss import Mixing, row_losses
+from core.runs import Workspace
+
+
+def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
+    """Write models.csv, answers.csv and scores.csv; return their paths and each model's perplexity."""
+    dataset = read(config)
+    questions = dataset.select(config.split, limit=config.limit)
+    if not questions:
+        raise UserError(
+            f"The {config.split} split of {config.data} has no row, so there is nothing to ask. Choose another split or more data."
+        )
+    base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
+    models = find_models(config.models, base, workspace.say)
+    workspace.say(f"{len(models)} models answer {len(questions)} questions: {', '.join(model.row.model for model in models)}.")
+    answers = answer(config, base, models, questions, workspace)
+    workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
+    empty = {category: dataset.empty_reason(category, config.split) for category in dataset.categories}
+    scores = score(answers, _batch(config, base, answers), config.metrics, empty, config.seed, workspace.say)
+    tables = {
+        "models": results.write(workspace.path / "models.csv", [model.row for model in models], results.Model),
+        "answers": results.write(workspace.path / "answers.csv", answers, results.Answer),
+        "scores": results.write(workspace.path / "scores.csv", scores, results.Score),
+    }
+    return {name: str(path.relative_to(paths.home())) for name, path in tables.items()} | _headline(scores)
+
+
+def answer(
+    config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
+) -> list[results.Answer]:
+    """Every model's answer to every question, model by model, and its loss on the reference."""
+    prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
+    encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in questions])
+    pairs = [(model, index) for model in range(len(models)) for index in range(len(questions))]
+    bank, mixing = _side_by_side(base, models, [model for model, _ in pairs])
+    examples = [encoded[index] for _, index in pairs]
+    losses = row_losses(base, examples, mixing, progress=_progress(workspace, len(pairs), "references"))
+    made = generate(
+        base,
+        [example.prompt for example in examples],
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
+        mixing=mixing,
+        progress=_progress(workspace, len(pairs), "answers"),
+    )
+    if bank:
+        bank.detach()
+    return [
+        results.Answer(
+            workspace.run.run_id,
+            models[model].row.model,
+            questions[index].category,
+            questions[index].question,
+            questions[index].answer,
+            generation.text,
+            loss,
+            len(encoded[index].answer),
+            generation.finish,
+        )
+        for (model, index), loss, generation in zip(pairs, losses, made, strict=True)
+    ]
+
+
+def _side_by_side(base: BaseModel, models: Sequence[Model], rows: Sequence[int]) -> tuple[AdapterBank | None, Mixing | None]:
+    """A bank of all adapters that the models are made of, and the mixing that gives row i the weights of model `rows[i]`."""
+    folders: list[Path] = list(dict.fromkeys(folder for model in models for folder in model.mix))
+    if not folders:
+        return None, None
+    bank = AdapterBank.load(base.model, [adapter.read(folder) for folder in folders])
+    weights = torch.tensor([[model.mix.get(folder, 0.0) for folder in folders] for model in models], device=base.device)[list(rows)]
+
+    def mixing(indices: list[int]) -> AbstractContextManager[None]:
+        return bank.mixing(weights[indices])
+
+    return bank, mixing
+
+
+def _batch(config: EvaluateConfig, base: BaseModel, answers: Sequence[results.Answer]) -> Batch:
+    versions = "|".join(f"{name}:{importlib.metadata.version(name)}" for name in ("torch", "transformers"))
+    precision = str(base.dtype).removeprefix("torch.")
+    return Batch(
+        predictions=[each.prediction for each in answers],
+        references=[each.reference for each in answers],
+        reference_losses=np.array([each.reference_loss for each in answers]),
+        reference_tokens=np.array([each.reference_tokens for each in answers], dtype=float),
+        model_signature=f"base:{base.hub_name}@{base.content_hash[:12]}|quantization:{base.quantization}|precision:{precision}"
+        f"|max_seq_length:{config.max_seq_length}|{versions}",
+        encoder=config.encoder,
+        device=str(base.device),
+    )
+
+
+def _headline(scores: Sequence[results.Score]) -> dict[str, Any]:
+    """Each model's figure on all questions together, by metric."""
+    figures: dict[str, dict[str, float | None]] = {}
+    for row in scores:
+        if row.category == results.ALL:
+            figures.setdefault(row.metric, {})[row.model] = row.value
+    return figures
+
+
+def _progress(workspace: Workspace, total: int, unit: str) -> Callable[[int], None]:
+    return lambda done: workspace.progress(done, total, unit)

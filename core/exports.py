@@ -1,0 +1,44 @@
+"""Downloads under the second source's names: one CSV of question, answer and prediction per model and category."""
+
+import pandas as pd
+
+from core import paths
+from core.queries import OWN, Evaluation
+
+JUDGMENTS = "llm_semantic_merged_judgments.csv"
+
+
+def answers(found: Evaluation) -> dict[str, pd.DataFrame]:
+    """File name -> table with question, answer (the reference) and prediction.
+
+    `base_<category>_results.csv` and `fine_tuned_<category>_results.csv` (that category's own adapter) for each category;
+    `base_merged_results.csv` is the base on all categories, `fine_tuned_merged_results.csv` the first merged adapter on all,
+    and `fine_tuned_<name>_results.csv` every further merged or pooled adapter.
+    """
+    base = found.answers_of(found.baseline)
+    own, files = found.answers_of(OWN), {}
+    for category in found.categories:
+        name = paths.slug(category)
+        files[f"base_{name}_results.csv"] = _columns(base[base["category"] == category])
+        if found.own(category):
+            files[f"fine_tuned_{name}_results.csv"] = _columns(own[own["category"] == category])
+    merged = found.of_role("merged")
+    if merged:
+        files["base_merged_results.csv"] = _columns(base, with_category=True)
+        files["fine_tuned_merged_results.csv"] = _columns(found.answers_of(merged[0]), with_category=True)
+    for model in [*merged[1:], *found.of_role("pooled")]:
+        files[f"fine_tuned_{paths.slug(model)}_results.csv"] = _columns(found.answers_of(model), with_category=True)
+    return files
+
+
+def judgments(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """question, answer (the reference), base_prediction, fine_tuned_prediction, judgment; and who judged, since it need not be an LLM."""
+    chosen = verdicts[["category", "question", "reference", "base_prediction", "candidate_prediction", "verdict", "judge", "candidate"]]
+    return chosen.set_axis(
+        ["category", "question", "answer", "base_prediction", "fine_tuned_prediction", "judgment", "judge", "model"], axis="columns"
+    )
+
+
+def _columns(table: pd.DataFrame, with_category: bool = False) -> pd.DataFrame:
+    columns = ["question", "reference", "prediction", *(["category"] if with_category else [])]
+    return table[columns].rename(columns={"reference": "answer"}).reset_index(drop=True)

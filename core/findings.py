@@ -1,0 +1,144 @@
+"""One sentence a page, made from the data, with its uncertainty. Nothing is claimed that an interval does not carry."""
+
+from typing import Any
+
+import pandas as pd
+
+from core.queries import OWN, Evaluation, flips, longer_wins
+from core.results import ALL
+from core.wording import count, duration, listed, percent, signed, three
+
+
+def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
+    """What the own adapters (or else the first model) gained on base: `gains` is queries.gains."""
+    model = OWN if OWN in set(gains["model"]) else next(iter(gains["model"]), None)
+    if model is None:
+        return f"Base alone was evaluated on {count(found.answers['question'].nunique(), 'question')}; train an adapter to compare it with."
+    part = gains[gains["model"] == model]
+    each, whole = part[part["category"] != ALL], part[part["category"] == ALL].iloc[0]
+    better, worse = each[each["low"] > 0], each[each["high"] < 0]
+    who = "Own adapters beat" if model == OWN else f"{model} beats"
+    other = "the base" if found.baseline == "base" else found.baseline
+    parts = [f"{who} {other} on {len(better)} of {count(len(each), 'category', 'categories')}"]
+    if len(worse):
+        parts.append(f"worse on {listed(list(worse['category']))}")
+    unclear = len(each) - len(better) - len(worse)
+    if unclear:
+        parts.append(f"no difference seen on {unclear}")
+    return (
+        f"{', '.join(parts)}: perplexity {three(whole['value'])} against {three(whole['base'])} "
+        f"({interval(whole['low'], whole['high'])} of the drop, {count(int(whole['n']), 'question')})."
+    )
+
+
+def merged(gains: pd.DataFrame, model: str) -> str:
+    """What merging cost: the merged adapter between base and the own adapters."""
+    whole = gains[gains["category"] == ALL].set_index("model")
+    row = whole.loc[model]
+    text = f"{model} has perplexity {three(row['value'])} against {three(row['base'])} of the base"
+    if OWN in whole.index:
+        text += f" and {three(whole.loc[OWN, 'value'])} of the own adapters"
+    return f"{text} ({interval(row['low'], row['high'])} of the drop from base, {count(int(row['n']), 'question')})."
+
+
+def training(best: pd.DataFrame, status: str) -> str:
+    """How far validation loss fell: `best` is queries.best_steps."""
+    seen = best.dropna(subset=["best"])
+    if status == "running":
+        loss = f"; training loss {three(best['loss'].min())} to {three(best['loss'].max())} nats per token" if len(best) else ""
+        return f"{count(len(best), 'adapter')} in training{loss}."
+    if seen.empty:
+        return f"{count(len(best), 'adapter')} trained; no validation loss was measured, so nothing can be said about unseen rows."
+    fell = seen[seen["best"] < seen["first"]]
+    if len(seen) == 1:
+        row = seen.iloc[0]
+        return (
+            f"Validation loss of {row['adapter']} went from {three(row['first'])} to {three(row['best'])} nats per token "
+            f"(one adapter, one seed: no interval)."
+        )
+    low, high = (seen["first"] - seen["best"]).min(), (seen["first"] - seen["best"]).max()
+    return (
+        f"Validation loss fell after its first measurement for {len(fell)} of {count(len(seen), 'adapter')}: mean "
+        f"{three(seen['first'].mean())} to {three(seen['best'].mean())} nats per token "
+        f"(drops of {three(low)} to {three(high)}; one seed)."
+    )
+
+
+def verdicts(rates: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Who won, how sure, and who judged: `rates` is queries.win_rates."""
+    whole = rates[rates["category"] == ALL].iloc[0]
+    name = judge_name(table)
+    if whole["n"] == 0:
+        return f"No answer could be judged: all {count(int(whole['failed']), 'call')} failed. Judge: {name}."
+    low, high = percent(whole["low"]), percent(whole["high"])
+    text = (
+        f"{verb_of(table)} closer to the reference in {int(whole['wins'])} of {int(whole['n'])} questions "
+        f"({percent(whole['win_rate'])}, 95 % interval {low} to {high}), the base in {int(whole['losses'])}, tied in {int(whole['ties'])}. "
+    )
+    failed = f"{count(int(whole['failed']), 'verdict')} failed. " if whole["failed"] else ""
+    return f"{text}{failed}Judge: {name}."
+
+
+def verb_of(table: pd.DataFrame) -> str:
+    """'Own adapters are' or '<name> is'."""
+    name = candidate_name(table)
+    return "Own adapters are" if name == "own adapters" else f"{name} is"
+
+
+def candidate_name(table: pd.DataFrame) -> str:
+    """One candidate by its name; several own adapters as 'own adapters'."""
+    names = list(dict.fromkeys(table["candidate"]))
+    return str(names[0]) if len(names) == 1 else "own adapters"
+
+
+def judge_name(table: pd.DataFrame) -> str:
+    """Who judged; the embedding similarity is named as what it is."""
+    names = list(dict.fromkeys(table["judge"]))
+    return listed(
+        [
+            f"{name}, not a language model" if name.startswith("similarity") and "not a language model" not in name else str(name)
+            for name in names
+        ]
+    )
+
+
+def audit(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """What speaks for and against the judge: label, figure, interval."""
+    turned, longer = flips(table), longer_wins(table)
+    rows = [
+        ("Order changed the verdict", percent(turned.value), f"{percent(turned.low)} to {percent(turned.high)}, n {turned.n}"),
+        ("Longer answer won", percent(longer.value), f"{percent(longer.low)} to {percent(longer.high)}, n {longer.n}"),
+    ]
+    failed = int(table["verdict"].isin(["failed", "unparsed"]).sum())
+    rows.append(("Failed or unparsed", f"{failed:,} of {len(table):,}", "counted apart, never as a score"))
+    tokens = table["tokens"].sum()
+    rows.append(("Cost", f"{tokens:,.0f} tokens" if tokens else "no tokens", f"{duration(float(table['seconds'].sum()))} of calls"))
+    return rows
+
+
+def dataset(report: pd.DataFrame, outputs: dict[str, Any]) -> str:
+    """What the data report found: rows, categories, leaks, cuts."""
+    rows = figure(report, "rows")
+    leaks, cut = figure(report, "leaks"), figure(report, "share_cut")
+    categories = [name for name in dict.fromkeys(report["category"]) if name not in ("", ALL)]
+    text = f"{three_or_all(rows)} rows in {count(len(categories), 'category', 'categories')}"
+    text += "" if leaks is None else f"; {count(int(leaks), 'leak')} between splits"
+    return text + ("." if cut is None else f"; {percent(cut) if cut else 'none'} cut at the longest sequence.")
+
+
+def figure(report: pd.DataFrame, name: str) -> float | None:
+    """A figure of the whole dataset, or None when the report lacks it."""
+    found = report[(report["figure"] == name) & report["category"].isin([ALL, ""]) & report["split"].isin([ALL, ""])]["value"].dropna()
+    return float(found.iloc[0]) if len(found) else None
+
+
+def three_or_all(number: float | None) -> str:
+    """A count in full, thousands separated."""
+    return three(None) if number is None else f"{number:,.0f}"
+
+
+def interval(low: float, high: float) -> str:
+    """'95 % interval 38 to 44'; with signs when it holds zero."""
+    if low <= 0 <= high:
+        return f"95 % interval {signed(low)} to {signed(high)}"
+    return f"95 % interval {three(low)} to {three(high)}"

@@ -1,0 +1,1 @@
+"""Jobs: submit a config, follow it, cancel it, resume it. `local.py` runs them on this machine."""

@@ -1,0 +1,116 @@
+"""The process that does a job's work: `python -m core.jobs.execute RUN_ID`, started by the run's worker.
+
+It leads its own process group, holds the run's and the lane's lock, and is the one who says in run.json how the run ended.
+"""
+
+import faulthandler
+import os
+import platform
+import shutil
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+from math import ceil
+from pathlib import Path
+from typing import Any, NoReturn
+
+from core import paths, runs
+from core.errors import UserError
+from core.jobs import endings
+from core.jobs.configure import configure
+from core.runs import Run, Workspace
+from core.verbs import VERBS
+
+PACKAGES = (
+    *("torch", "transformers", "peft", "bitsandbytes", "datasets", "numpy", "pandas"),
+    *("bert_score", "sacrebleu", "rouge_score", "openai", "groq"),
+)
+"""Packages whose version a run records, if it used them."""
+
+
+def main(run_id: str) -> None:
+    """Claim the queued run and execute it. A run that is no longer queued (just cancelled) is left alone."""
+    faulthandler.enable()
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    _heed_cpu_quota()
+    run = claim(run_id)
+    if run.pid != os.getpid() or run.status != "running":
+        return
+    os.chdir(paths.home() / run.cwd)
+    try:
+        execute(Workspace(run))
+    except UserError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Cancelled.")
+    except BaseException:
+        sys.exit(1)
+
+
+def claim(run_id: str) -> Run:
+    """Make a queued run this process's own."""
+    return runs.update(run_id, only_if="queued", status="running", pid=os.getpid(), started_at=runs.now())
+
+
+def execute(workspace: Workspace) -> Run:
+    """Call the verb's function and record how the run ended. What it raised is raised again, for the run it may be a stage of."""
+    run = workspace.run
+    try:
+        outputs = VERBS[run.verb].load()(configure(run.verb, run.config), workspace)
+    except UserError as error:
+        _ended(run, status="failed", fault="user", error=str(error))
+        raise
+    except KeyboardInterrupt:
+        _ended(run, status="cancelled")
+        endings.clear(run.run_id)
+        raise
+    except BaseException as error:
+        if run.parent is None:
+            traceback.print_exc()
+        _ended(run, status="failed", fault="bug", error=_sentence(error, run))
+        raise
+    ended = _ended(run, status="done", outputs=outputs, versions=used_versions())
+    if ended.status == "done":
+        shutil.rmtree(run.path / "work", ignore_errors=True)
+    return ended
+
+
+def used_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that this process has imported."""
+    found = {"python": platform.python_version()}
+    for package in sorted(set(PACKAGES) & set(sys.modules)):
+        with suppress(PackageNotFoundError):
+            found |= {package: runs.versions(package)[package]}
+    return found
+
+
+def _ended(run: Run, **changes: Any) -> Run:
+    return runs.update(run.run_id, only_if="running", finished_at=runs.now(), **changes)
+
+
+def _sentence(error: BaseException, run: Run) -> str:
+    said = str(error).strip().split("\n")[0]
+    where = (runs.folder(run.parent or run.run_id) / "log.txt").relative_to(paths.home())
+    return f"{type(error).__name__}{': ' if said else ''}{said}. This is a bug, not your mistake; the traceback is in {where}."
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _heed_cpu_quota() -> None:
+    """In a container with a CPU quota, torch would start a thread for every core of the host: give it as many as it may use."""
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if "OMP_NUM_THREADS" in os.environ or not quota.exists():
+        return
+    limit, period = quota.read_text().split()
+    if limit != "max":
+        os.environ["OMP_NUM_THREADS"] = str(max(1, min(ceil(int(limit) / int(period)), os.cpu_count() or 1)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

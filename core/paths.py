@@ -1,0 +1,67 @@
+"""The folders. `LYCEUM_HOME` moves adapters, merged_adapters, models and results together; `LYCEUM_CACHE` the caches."""
+
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from core.errors import UserError
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The folder that holds this project: sample data and the app."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+def home() -> Path:
+    """Where adapters and results live."""
+    return Path(os.environ.get("LYCEUM_HOME") or PROJECT).expanduser().resolve()
+
+
+def adapters() -> Path:
+    """PEFT folders, one per adapter."""
+    return home() / "adapters"
+
+
+def merged_adapters() -> Path:
+    """PEFT folders, one per merged adapter."""
+    return home() / "merged_adapters"
+
+
+def results() -> Path:
+    """Run folders, one per run."""
+    return home() / "results"
+
+
+def cache() -> Path:
+    """What can be made again: converted models, embeddings."""
+    return Path(os.environ.get("LYCEUM_CACHE") or "~/.cache/lyceum").expanduser().resolve()
+
+
+def data_file(name: str) -> Path:
+    """A data path as the person gave it: relative to where they are, else to the project."""
+    given = Path(name).expanduser()
+    shipped = PROJECT / given
+    return shipped if not given.exists() and shipped.exists() else given
+
+
+def check_name(name: str, kind: str) -> str:
+    """`name` if it is a plain file name; it never leaves its folder."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise UserError(
+            f"The {kind} name '{name}' can't be used, because it becomes a folder name. "
+            "Use letters, digits, '.', '_' and '-' (at most 120, starting with a letter or digit)."
+        )
+    return name
+
+
+def slug(text: str) -> str:
+    """A plain file name made from any text: blanks become '-'; where other characters are lost, a digest keeps texts apart."""
+    spaced = re.sub(r"\s+", "-", text.strip())
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "", unicodedata.normalize("NFKD", spaced))
+    plain = re.sub(r"\.{2,}", ".", plain).strip("-._")[:80]
+    if plain == spaced:
+        return plain
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{plain}-{digest}" if plain else digest

@@ -1,0 +1,246 @@
+"""What several pages ask of the tables: which evaluation to show, gains over base with intervals, win rates, examples.
+
+Light: pandas and numpy, no models. Intervals are at 95 %.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core import results, runs
+from core.results import ALL
+from core.runs import Run
+
+OWN = "own"
+"""The model name that stands for each category's own adapter."""
+_Z = 1.959963984540054
+_CELLS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval and the number of questions behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The tables of one evaluation run."""
+
+    run: Run
+    models: pd.DataFrame
+    answers: pd.DataFrame
+    scores: pd.DataFrame
+
+    @property
+    def categories(self) -> list[str]:
+        """Categories in the order of the answers."""
+        return list(dict.fromkeys(self.answers["category"]))
+
+    @property
+    def baseline(self) -> str:
+        """What the others are compared with: the base, or the first model where the base was left out."""
+        return (self.of_role("base") or list(self.models["model"]))[0]
+
+    @property
+    def compared(self) -> list[str]:
+        """'own' where there are adapters of categories, then pooled and merged models: what stands against the base in summaries."""
+        owned = [OWN] if any(self.own(category) for category in self.categories) else []
+        rest = [model for role in ("pooled", "merged") for model in self.of_role(role)]
+        return [model for model in (owned + rest or list(self.models["model"])) if model != self.baseline]
+
+    def of_role(self, role: str) -> list[str]:
+        """Names of the models with this role (base, own, pooled, merged)."""
+        return list(self.models.loc[self.models["role"] == role, "model"])
+
+    def own(self, category: str) -> str | None:
+        """The adapter of this category; the newest when there are several."""
+        found = self.models[(self.models["role"] == "own") & (self.models["category"] == category)]
+        return str(found["model"].iloc[-1]) if len(found) else None
+
+    def role_of(self, model: str) -> str:
+        """The role of a model, 'own' for the stand-in of the own adapters."""
+        found = self.models.loc[self.models["model"] == model, "role"]
+        return str(found.iloc[0]) if len(found) else OWN
+
+    def answers_of(self, model: str) -> pd.DataFrame:
+        """One model's answers; for 'own', each category's answers by its own adapter."""
+        if model != OWN or OWN in set(self.models["model"]):
+            return self.answers[self.answers["model"] == model]
+        owners = {category: self.own(category) for category in self.categories}
+        return self.answers[self.answers["model"] == self.answers["category"].map(owners)]
+
+
+def runs_with(verb: str, table: str, done: bool = True) -> list[Run]:
+    """Runs of a verb that have this table: the person's first, newest first, then the stages of demos. `done`: finished ones alone."""
+    found = [run for run in runs.listing(verb) if (run.path / table).exists() and (not done or run.status == "done")]
+    return sorted(found, key=lambda run: run.parent is not None and run.status != "running")
+
+
+def evaluation(run: Run) -> Evaluation:
+    """The tables of an evaluation run."""
+    scores = run.path / "scores.csv"
+    return Evaluation(
+        run,
+        results.read(run.path / "models.csv", results.Model),
+        results.read(run.path / "answers.csv", results.Answer),
+        results.read(scores, results.Score) if scores.exists() else pd.DataFrame(columns=results.Score.columns()),
+    )
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share with its Wilson score interval (Wilson 1927, J. Am. Stat. Assoc. 22)."""
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    share, z2 = successes / n, _Z * _Z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == n else middle + half
+    return Estimate(share, low, high, n)
+
+
+def perplexity(answers: pd.DataFrame) -> float:
+    """exp(total loss / total tokens) of the reference answers."""
+    tokens = answers["reference_tokens"].sum()
+    return float(np.exp(answers["reference_loss"].sum() / tokens)) if tokens else math.nan
+
+
+def perplexity_drop(base: pd.DataFrame, model: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate:
+    """How far the model's perplexity lies below the base's on the same questions: paired bootstrap over questions, percentile interval."""
+    keys = ["category", "question", "reference"]
+    pairs = base.merge(model, on=keys, suffixes=("_base", "_model")).drop_duplicates(keys)
+    if pairs.empty:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    sums = pairs[["reference_loss_base", "reference_loss_model", "reference_tokens_base", "reference_tokens_model"]].to_numpy(float)
+    random, drops = np.random.default_rng(seed), []
+    step = max(1, _CELLS // len(sums))
+    for start in range(0, draws, step):
+        chosen = random.integers(len(sums), size=(min(step, draws - start), len(sums)))
+        drops.append(_drop(np.stack([sums[:, column][chosen].sum(1) for column in range(4)], axis=1)))
+    low, high = np.percentile(np.concatenate(drops), [2.5, 97.5])
+    return Estimate(float(_drop(sums.sum(0)[None])[0]), float(low), float(high), len(sums))
+
+
+def _drop(sums: np.ndarray) -> np.ndarray:
+    """[draws, 4] sums of loss (base, model) and tokens (base, model) -> perplexity of base less perplexity of model."""
+    return np.asarray(np.exp(sums[:, 0] / sums[:, 2]) - np.exp(sums[:, 1] / sums[:, 3]))
+
+
+def gains(found: Evaluation, models: Iterable[str]) -> pd.DataFrame:
+    """Perplexity of base and models, category by category: category, model, role, base, value, drop, low, high, n."""
+    base = found.answers_of(found.baseline)
+    rows = []
+    for model in models:
+        answers = found.answers_of(model)
+        for category in [*found.categories, ALL]:
+            ours, theirs = (table if category == ALL else table[table["category"] == category] for table in (answers, base))
+            if not ours.empty:
+                drop = perplexity_drop(theirs, ours)
+                figures = (perplexity(theirs), perplexity(ours), drop.value, drop.low, drop.high, drop.n)
+                rows.append((category, model, found.role_of(model), *figures))
+    return pd.DataFrame(rows, columns=["category", "model", "role", "base", "value", "drop", "low", "high", "n"])
+
+
+def lower_is_better(metric: str) -> bool:
+    """Perplexity and losses; everything else here grows with quality."""
+    return metric.startswith(("perplexity", "loss"))
+
+
+def matrix(found: Evaluation, metric: str) -> pd.DataFrame:
+    """One metric of every model on every category: scores with `gain` over base (positive is better) and `clear`.
+
+    `clear`: for perplexity the paired bootstrap interval of the difference excludes zero;
+    for other metrics the two intervals don't overlap, which is stricter.
+    """
+    table = found.scores[found.scores["metric"] == metric].copy()
+    base_name = found.baseline
+    base = table[table["model"] == base_name].set_index("category")[["value", "low", "high"]].add_prefix("base_")
+    table = table.join(base, on="category")
+    sign = -1 if lower_is_better(metric) else 1
+    table["gain"] = sign * (table["value"] - table["base_value"])
+    table["clear"] = (table["low"] > table["base_high"]) | (table["high"] < table["base_low"])
+    if metric == "perplexity":
+        drops = gains(found, [model for model in found.models["model"] if model != base_name])
+        sure = {(row.model, row.category): bool(row.low > 0 or row.high < 0) for row in drops.itertuples()}
+        table["clear"] = [sure.get(key, False) for key in zip(table["model"], table["category"], strict=True)]
+    return table
+
+
+def win_rates(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Per category and for all: category, n (judged), wins, ties, losses, failed, and the share of wins with its Wilson interval."""
+    rows = []
+    for category in [ALL, *dict.fromkeys(verdicts["category"])]:
+        part = verdicts if category == ALL else verdicts[verdicts["category"] == category]
+        counts = part["verdict"].value_counts()
+        wins, ties, losses = (int(counts.get(word, 0)) for word in ("fine-tuned", "tie", "base"))
+        rate = wilson(wins, wins + ties + losses)
+        rows.append((category, rate.n, wins, ties, losses, len(part) - rate.n, rate.value, rate.low, rate.high))
+    return pd.DataFrame(rows, columns=["category", "n", "wins", "ties", "losses", "failed", "win_rate", "low", "high"])
+
+
+def judged_twice(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts that both orders answered, decided or tied."""
+    words = ["base", "tie", "fine-tuned"]
+    return verdicts[verdicts["first_verdict"].isin(words) & verdicts["second_verdict"].isin(words)]
+
+
+def flips(verdicts: pd.DataFrame) -> Estimate:
+    """Share of pairs whose verdict changed with the order of the answers."""
+    both = judged_twice(verdicts)
+    return wilson(int((both["first_verdict"] != both["second_verdict"]).sum()), len(both))
+
+
+def longer_wins(verdicts: pd.DataFrame) -> Estimate:
+    """Share of decided pairs with answers of unequal length that the longer answer won."""
+    lengths = verdicts["candidate_prediction"].str.split().str.len() - verdicts["base_prediction"].str.split().str.len()
+    decided = verdicts["verdict"].isin(["fine-tuned", "base"]) & (lengths != 0)
+    won = (verdicts["verdict"] == "fine-tuned") == (lengths > 0)
+    return wilson(int((won & decided).sum()), int(decided.sum()))
+
+
+def side_by_side(found: Evaluation, candidate: str) -> pd.DataFrame:
+    """category, question, reference, base and candidate predictions, and `gain`: nats per token that the reference costs less."""
+    keys = ["category", "question", "reference"]
+    base = found.answers_of(found.baseline).drop_duplicates(keys)
+    ours = found.answers_of(candidate).drop_duplicates(keys)
+    pairs = base.merge(ours, on=keys, suffixes=("_base", "_candidate"))
+    per_token = [pairs[f"reference_loss_{who}"] / pairs[f"reference_tokens_{who}"] for who in ("base", "candidate")]
+    table = pairs[[*keys, "prediction_base", "prediction_candidate", "model_candidate"]].copy()
+    table.columns = pd.Index([*keys, "base", "candidate", "model"])
+    return table.assign(gain=per_token[0] - per_token[1])
+
+
+def best_median_worst(pairs: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    """Three examples by rule, not by taste: largest, median and smallest gain."""
+    ranked = pairs.dropna(subset=["gain"]).sort_values("gain", ascending=False, kind="stable")
+    if ranked.empty:
+        return []
+    places = {"Best": 0, "Median": len(ranked) // 2, "Worst": len(ranked) - 1}
+    return [(label, ranked.iloc[place]) for label, place in places.items()]
+
+
+def best_steps(steps: pd.DataFrame) -> pd.DataFrame:
+    """One row per adapter: first and best validation loss and where the best stands, plus the adapter's last step."""
+    rows = []
+    for adapter, part in steps.groupby("adapter", sort=False):
+        seen = part.dropna(subset=["validation_loss"]).reset_index(drop=True)
+        last = part.iloc[-1]
+        best = seen.loc[seen["validation_loss"].idxmin()] if len(seen) else None
+        first = seen["validation_loss"].iloc[0] if len(seen) else math.nan
+        figures = (math.nan, math.nan, math.nan) if best is None else (best["validation_loss"], best["step"], best["epoch"])
+        rows.append((adapter, first, *figures, last["loss"], last["step"], last["epoch"], last["tokens_per_second"]))
+    names = ["adapter", "first", "best", "best_step", "best_epoch", "loss", "step", "epoch", "tokens_per_second"]
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,56 @@
+"""Checkpoints: everything a killed run needs to go on to the same adapters. Safetensors and JSON, never pickle."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.errors import UserError
+from core.train.loop import Cohort, Progress
+
+FILE = "checkpoint.safetensors"
+
+
+def save(cohort: Cohort, folder: Path) -> None:
+    """Write the cohort's state; the file is replaced whole, so a kill leaves the one before."""
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in cohort.tensors.items():
+        tensors[f"now/{name}"] = tensor.detach()
+        tensors[f"best/{name}"] = cohort.best[name]
+    for k, own in enumerate(cohort.slices):
+        for name, parameter in zip(cohort.tensors, own, strict=True):
+            for key, value in cohort.optimizer.state[parameter].items():
+                tensors[f"adamw/{k}/{name}/{key}"] = value
+    about = {"members": json.dumps([member.name for member in cohort.members]), "progress": json.dumps([asdict(p) for p in cohort.progress])}
+    temporary = folder / f".{FILE}"
+    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, temporary, metadata=about)
+    os.replace(temporary, folder / FILE)
+
+
+def load(cohort: Cohort, folder: Path) -> bool:
+    """Put a saved state into a fresh cohort; False when there is none."""
+    file = folder / FILE
+    if not file.exists():
+        return False
+    with safe_open(file, "pt", device=str(cohort.base.device)) as saved:
+        about = saved.metadata()
+        if json.loads(about["members"]) != [member.name for member in cohort.members]:
+            raise UserError("The checkpoint was made for other adapters than this run trains; the data has changed. Start a new run.")
+        with torch.no_grad():
+            for name, tensor in cohort.tensors.items():
+                tensor.copy_(saved.get_tensor(f"now/{name}"))
+                cohort.best[name].copy_(saved.get_tensor(f"best/{name}"))
+        keys = set(saved.keys())
+        for k, own in enumerate(cohort.slices):
+            for name, parameter in zip(cohort.tensors, own, strict=True):
+                found = {key: f"adamw/{k}/{name}/{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+                if found["step"] in keys:
+                    cohort.optimizer.state[parameter] = {key: saved.get_tensor(place) for key, place in found.items()}
+                    cohort.optimizer.state[parameter]["step"] = cohort.optimizer.state[parameter]["step"].cpu()
+    cohort.progress = [Progress(**each) for each in json.loads(about["progress"])]
+    return True

@@ -1,0 +1,118 @@
+"""Who trains: the members of a cohort, each with its rows, its order of them, its learning rate and its number of steps.
+
+Nothing of a member depends on the others, so training together and apart are the same.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core import paths
+from core.config import TrainConfig
+from core.data.batches import row_order
+from core.data.prompt import Encoded, Prompter
+from core.data.read import QA, Dataset
+from core.errors import UserError
+
+Role = Literal["own", "pooled"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One adapter to train."""
+
+    name: str
+    role: Role
+    categories: tuple[str, ...]
+    train: list[Encoded]
+    validation: list[Encoded]
+    config: TrainConfig
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows behind one optimiser step."""
+        return self.config.batch_size * self.config.gradient_accumulation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in one pass over the rows; the last may have fewer rows."""
+        return math.ceil(len(self.train) / self.rows_per_step)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        steps = math.ceil(self.config.epochs * self.steps_per_epoch)
+        return min(steps, self.config.max_steps or steps)
+
+    def batch(self, step: int) -> list[Encoded]:
+        """The rows of optimiser step `step`, counted from 0."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = row_order(len(self.train), epoch, self.config.seed)
+        return [self.train[row] for row in order[place * self.rows_per_step : (place + 1) * self.rows_per_step]]
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up from 0, then the schedule; as transformers' get_scheduler does."""
+        warmup = math.ceil(self.config.warmup_ratio * self.total_steps)
+        if step < warmup:
+            return self.config.learning_rate * step / warmup
+        part = (step - warmup) / max(1, self.total_steps - warmup)
+        factor = {"constant": 1.0, "linear": 1 - part, "cosine": 0.5 * (1 + math.cos(math.pi * part))}[self.config.schedule]
+        return self.config.learning_rate * factor
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether the member is validated after step `step`: at the end of an epoch and at its last step."""
+        return (step + 1) % self.steps_per_epoch == 0 or step + 1 == self.total_steps
+
+
+def gather(config: TrainConfig, dataset: Dataset, prompter: Prompter) -> tuple[list[Member], list[str]]:
+    """The members that `config.categories` asks for, and what a person should know about those left out or cut."""
+    notes: list[str] = []
+    members = []
+    for role, categories in _groups(config, dataset):
+        train = _encode(dataset.select("train", categories), prompter)
+        validation = _encode(dataset.select("validation", categories), prompter)
+        if train:
+            members.append(Member(_name(config, role, categories), role, categories, train, validation, config))
+            if not validation:
+                notes.append(f"'{members[-1].name}' has no validation row, so its last weights are kept instead of its best.")
+        elif config.categories == ("each",):
+            notes.append(f"Category '{categories[0]}' is left out: it has no training row ({_why_empty(dataset, categories[0])}).")
+        else:
+            raise UserError(f"There is nothing to train '{', '.join(categories)}' on: {_why_empty(dataset, categories[0])}.")
+    if not members:
+        raise UserError(
+            f"No category of '{config.data}' has a training row with an answer token, so nothing can be trained. "
+            "Add rows, or raise max_seq_length; python -m core data shows where they went."
+        )
+    return members, notes
+
+
+def _groups(config: TrainConfig, dataset: Dataset) -> list[tuple[Role, tuple[str, ...]]]:
+    if config.categories == ("pooled",):
+        return [("pooled", tuple(dataset.categories))]
+    chosen: Sequence[str] = dataset.categories if config.categories == ("each",) else config.categories
+    if not chosen:
+        raise UserError("categories is empty, so there is nothing to train. Say 'each', 'pooled', or name categories.")
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"A category stands twice in categories={','.join(chosen)}. Name each once.")
+    return [("own", (category,)) for category in chosen]
+
+
+def _name(config: TrainConfig, role: Role, categories: tuple[str, ...]) -> str:
+    """`<category>-<method>`, or with a name `<name>-<category>`; a single adapter takes the name itself."""
+    group = "pooled" if role == "pooled" else paths.slug(categories[0])
+    if config.name is None:
+        return paths.check_name(f"{group}-{config.method}", "adapter")
+    single = config.categories == ("pooled",) or (config.categories != ("each",) and len(config.categories) == 1)
+    return paths.check_name(config.name if single else f"{config.name}-{group}", "adapter")
+
+
+def _encode(rows: Sequence[QA], prompter: Prompter) -> list[Encoded]:
+    """Token ids of the rows; those without any answer token teach nothing and are left out."""
+    encoded = (prompter.encode(row.question, row.answer, row.category) for row in rows)
+    return [example for example in encoded if example.answer]
+
+
+def _why_empty(dataset: Dataset, category: str) -> str:
+    return dataset.empty_reason(category, "train") or "max_seq_length leaves no room for an answer in any of its rows"

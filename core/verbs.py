@@ -1,0 +1,35 @@
+"""What can be run: each verb's config, the function that does it, and whether it needs the device."""
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core import config
+from core.runs import Workspace
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line, and a kind of job."""
+
+    config: type[config.Config]
+    target: str
+    """`module:function` taking (config, workspace) and returning the run's outputs."""
+    lane: str
+    """Jobs of one lane run one at a time: 'device' for what computes on models, 'desk' for the rest."""
+
+    def load(self) -> Callable[[Any, Workspace], dict[str, Any]]:
+        """Import and return the function."""
+        function: Callable[[Any, Workspace], dict[str, Any]] = pkgutil.resolve_name(self.target)
+        return function
+
+
+VERBS = {
+    "data": Verb(config.DataConfig, "core.data.report:run", "desk"),
+    "train": Verb(config.TrainConfig, "core.train.run:run", "device"),
+    "merge": Verb(config.MergeConfig, "core.merge.run:run", "desk"),
+    "evaluate": Verb(config.EvaluateConfig, "core.evaluate.run:run", "device"),
+    "judge": Verb(config.JudgeConfig, "core.judge.run:run", "desk"),
+    "demo": Verb(config.DemoConfig, "core.demo:run", "device"),
+}

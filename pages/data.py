@@ -1,0 +1,124 @@
+"""Data: what a dataset holds, how it is split, and what would go wrong in training."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core import charts, findings, paths, queries, results
+from core.config import DataConfig
+from core.errors import UserError
+from core.findings import three_or_all
+from core.results import ALL
+from core.wording import count, percent, plain
+from pages import form, parts
+
+FORMATS = ["json", "jsonl", "csv", "parquet"]
+LARGEST_MB = 200
+MOST = 20
+TABLE = {
+    "rows": "rows",
+    "train rows": "train",
+    "validation rows": "validation",
+    "test rows": "test",
+    "tokens_mean": "tokens, mean",
+    "tokens_p95": "tokens, 95 %",
+    "tokens_max": "tokens, most",
+    "share_cut": "cut",
+    "duplicates": "duplicates",
+    "leaks": "leaks",
+    "unsupervised": "without answer tokens",
+}
+FIELDS = ["data", "question_column", "answer_column", "category_column", "base_model", "max_seq_length"]
+
+
+def picture(report: pd.DataFrame, finding: str) -> None:
+    """Rows per category and split, of the largest categories."""
+    rows = report[(report["figure"] == "rows") & (report["category"] != ALL) & (report["split"] != "")]
+    largest = rows.groupby("category", sort=False)["value"].sum().sort_values(ascending=False, kind="stable").index[:MOST]
+    st.plotly_chart(charts.rows_by_category(rows[rows["category"].isin(largest)]), alt=finding, config={"displayModeBar": False})
+    if rows["category"].nunique() > MOST:
+        st.caption(f"The {MOST} largest of {rows['category'].nunique():,} categories; all are in the table.")
+
+
+def figures(report: pd.DataFrame) -> None:
+    """A row per category: rows by split, tokens, and what would go wrong."""
+    chosen = st.multiselect(
+        "Categories", list(dict.fromkeys(report["category"])), key="data_category", bind="query-params", placeholder="all"
+    )
+    shown = report[report["category"].isin(chosen)] if chosen else report
+    named = shown["figure"].where((shown["figure"] != "rows") | (shown["split"] == ""), shown["split"] + " rows")
+    kept = shown.assign(figure=named)[(shown["split"] == "") | (shown["figure"] == "rows")]
+    columns = [name for name in TABLE if name in set(kept["figure"])]
+    wide = kept.drop_duplicates(["category", "figure"]).pivot(index="category", columns="figure", values="value")[columns]
+    wide = wide.loc[list(dict.fromkeys(kept["category"]))]
+    words = wide.apply(lambda column: column.map(percent if column.name == "share_cut" else three_or_all))
+    st.dataframe(words.rename(columns=TABLE), alt="Rows, tokens and doubtful rows of each category")
+    parts.download("report.csv", shown, "Download the report as CSV")
+    reasons = shown[shown["reason"] != ""].drop_duplicates(["category", "split", "reason"])
+    if len(reasons):
+        with st.expander("Rows dropped, and figures that are missing, with the reason"):
+            st.dataframe(reasons[["category", "split", "figure", "value", "reason"]], hide_index=True, alt="Reasons")
+
+
+def leaks(table: pd.DataFrame) -> None:
+    """Held-out rows that nearly repeat a row of an earlier split."""
+    if len(table):
+        with st.expander(f"{count(len(table), 'leak')} between splits"):
+            st.dataframe(table, hide_index=True, alt="Leaks between splits")
+
+
+def upload() -> None:
+    """Keep an uploaded file under data/uploads by a checked name, and use it."""
+    file = st.file_uploader("Upload a data file", type=FORMATS, max_upload_size=LARGEST_MB, help="JSON, JSONL, CSV or Parquet.")
+    if file is None:
+        return
+    try:
+        kept = keep(file.name, file.getvalue())
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    st.success(f"Kept as {plain(str(kept))}. Choose it below.")
+    if st.session_state.get("data.used") != file.file_id:
+        st.session_state["data.used"] = file.file_id
+        st.session_state["data.data"] = str(kept)
+
+
+def keep(name: str, content: bytes) -> Path:
+    """Write an upload as a file of its own; the name is reduced to a plain one, the size is limited."""
+    stem, _, ending = name.rpartition(".")
+    if ending.lower() not in FORMATS:
+        raise UserError(f"'{name}' ends in none of {', '.join(FORMATS)}, so it can't be read as a dataset. Save it as one of these.")
+    if len(content) > LARGEST_MB * 2**20:
+        raise UserError(f"'{name}' has more than {LARGEST_MB} MB. Put it on the machine and give its path instead.")
+    place = form.uploads() / paths.check_name(f"{paths.slug(stem)}.{ending.lower()}", "file")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    return place
+
+
+reports = queries.runs_with("data", "report.csv")
+if reports:
+    title = st.container()
+    run = parts.pick_run(reports, "data_run")
+    table = parts.table(run, "report.csv", results.DataRow)
+    sentence = findings.dataset(table, run.outputs)
+    with title:
+        parts.head("Data", f"{run.config.get('data', 'Dataset')}: {sentence}")
+    parts.watch("data")
+    picture(table, sentence)
+    figures(table)
+    leaks(parts.table(run, "leaks.csv", results.Leak))
+elif parts.empty(
+    "Data",
+    "Rows per category and split, token lengths, duplicates, leaks between splits, and answers that would be cut.",
+    "What is wrong with the data is cheapest to find before anything trains.",
+    "Report on the seven schools",
+):
+    parts.submit("data", DataConfig())
+else:
+    parts.watch("data")
+
+st.subheader("Report on a dataset", anchor=False)
+upload()
+form.form("data", "Report on this dataset", FIELDS, {"data": form.datasets()})

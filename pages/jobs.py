@@ -1,0 +1,113 @@
+"""Jobs: what runs, what waits, what ended how; progress, log, cancel, resume."""
+
+import pandas as pd
+import streamlit as st
+
+from core import progress, runs
+from core.errors import UserError
+from core.runs import Run
+from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
+from pages import parts
+
+STATUSES = ["all", "running", "queued", "done", "failed", "cancelled"]
+# pages that show a run of the verb, and the name of their choice in the URL
+RESULTS = {"data": "data_run", "train": "train_run", "evaluate": "evaluation", "judge": "judge_run"}
+
+
+def finding(found: list[Run]) -> str:
+    """How many of each status, and how long the running one still takes."""
+    counts = {status: sum(run.status == status for run in found) for status in STATUSES[1:]}
+    said = [f"{number} {status}" for status, number in counts.items() if number]
+    running = next((run for run in found if run.status == "running"), None)
+    now = progress.latest(running.run_id) if running else None
+    return f"{count(len(found), 'job')}: {listed(said)}." + (f" {running.verb}: {now.text}." if running and now else "")
+
+
+def overview(found: list[Run]) -> str | None:
+    """The list of jobs; returns the id of the chosen one."""
+    table = pd.DataFrame(
+        {
+            "status": [run.status for run in found],
+            "job": [run.verb for run in found],
+            "submitted": [day(run.created_at) for run in found],
+            "took": [duration(seconds_between(run.started_at, run.finished_at)) if run.started_at else MISSING for run in found],
+            "error": [run.error or "" for run in found],
+            "run": [run.run_id for run in found],
+        }
+    )
+    event = st.dataframe(table, hide_index=True, on_select="rerun", selection_mode="single-row", key="joblist", alt="Jobs, newest first")
+    chosen = event["selection"]["rows"]
+    return found[chosen[0]].run_id if chosen and chosen[0] < len(found) else None
+
+
+def act(verb: str, run_id: str) -> None:
+    """Cancel or resume, and show what came of it."""
+    from core.jobs import local
+
+    try:
+        getattr(local, verb)(run_id)
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    st.rerun(scope="app")
+
+
+def detail(run_id: str, active: bool) -> None:
+    """One job: status, progress, what can be done, its log."""
+    run = runs.read(run_id)
+    if active and run.status not in ("queued", "running"):
+        st.rerun(scope="app")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{run.verb}**")
+        parts.chip(run.status)
+        st.caption(run.run_id, width="content")
+    if run.status in ("queued", "running"):
+        parts.bar(run)
+        if st.button("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
+            act("cancel", run_id)
+    if run.error:
+        st.warning(plain(run.error), icon=":material/error:")
+    if run.status in ("failed", "cancelled") and st.button(
+        "Resume", key="resume", type="primary", help="Goes on from its last checkpoint."
+    ):
+        act("resume", run_id)
+    if run.status == "done":
+        done(run)
+    st.code(runs.log_tail(run_id, 15) or "The log is empty.", language=None, wrap_lines=True)
+
+
+def done(run: Run) -> None:
+    """Where the results are shown."""
+    stages = [other for other in runs.listing() if other.parent == run.run_id]
+    for shown in [run, *reversed(stages)]:
+        if shown.verb in RESULTS:
+            chosen = {RESULTS[shown.verb]: shown.run_id}
+            st.page_link(
+                f"pages/{shown.verb}.py", label=f"See its results: {shown.verb}", icon=":material/arrow_forward:", query_params=chosen
+            )
+
+
+jobs = runs.listing()
+if not jobs:
+    parts.empty(
+        "Jobs",
+        "Every job with its progress, time left and log; it can be left, found again, cancelled and resumed.",
+        "Jobs run outside the browser, one at a time per device, and survive closing it.",
+        "Start with the data",
+        "data",
+    )
+else:
+    parts.head("Jobs", finding(jobs))
+    status = st.segmented_control("Status", STATUSES, default="all", key="status", bind="query-params", required=True)
+    shown_jobs = [run for run in jobs if status in ("all", run.status)]
+    selected = overview(shown_jobs)
+    wanted = selected or st.query_params.get("job") or (shown_jobs[0].run_id if shown_jobs else None)
+    if selected:
+        st.query_params["job"] = selected
+    if wanted:
+        chosen_run = runs.read(wanted)
+        going = chosen_run.status in ("queued", "running")
+        with st.container(border=True):
+            parts.live(lambda: detail(wanted, going), going)
+        with st.expander("Settings and outputs"):
+            st.json({"config": chosen_run.config, "outputs": chosen_run.outputs, "versions": chosen_run.versions})

@@ -1,0 +1,185 @@
+"""What all pages share: the head with its finding, the empty state, the run picker, status chips, live progress, tables, the sidebar."""
+
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core import progress, queries, results, runs
+from core.config import Config
+from core.errors import UserError
+from core.results import Row
+from core.runs import Run
+from core.wording import day, duration, plain, seconds_between
+
+CHIPS = {"queued": "gray", "running": "blue", "done": "green", "failed": "orange", "cancelled": "gray"}
+BUNDLED = "SmolLM2-135M-Instruct"
+LIVE_SECONDS = 2
+PAGES = {"data": "data", "train": "train", "merge": "merge", "evaluate": "evaluate", "judge": "judge", "demo": "overview"}
+
+
+def head(title: str, finding: str) -> None:
+    """A page's first lines: its title and one finding, made from the data."""
+    st.title(title, anchor=False)
+    st.markdown(plain(finding))
+
+
+def empty(title: str, shows: str, why: str, button: str, page: str | None = None) -> bool:
+    """A page with nothing to show yet: what it will show, why it matters, and the one button that gets there. True when it was pressed."""
+    head(title, f"{shows} {why}")
+    if page:
+        st.page_link(f"pages/{page}.py", label=button, icon=":material/arrow_forward:")
+        return False
+    return st.button(button, type="primary")
+
+
+def chip(status: str) -> None:
+    """The status word of a run, the same everywhere."""
+    st.badge(status, color=CHIPS[status])  # type: ignore[arg-type]
+
+
+def submit(verb: str, config: Config) -> None:
+    """Submit a job and say where it can be watched; an error that the person can mend is shown as it is."""
+    from core.jobs import local
+
+    try:
+        run = local.submit(verb, config)
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    st.toast(f"Submitted: {verb}")
+    st.session_state["submitted"] = run.run_id
+    st.rerun()
+
+
+def table(run: Run, name: str, row_type: type[Row]) -> pd.DataFrame:
+    """A table of a run; read again only when the file has changed."""
+    path = run.path / name
+    if not path.exists():
+        return pd.DataFrame(columns=row_type.columns())
+    state = path.stat()
+    return _table(str(path), row_type, state.st_mtime_ns, state.st_size)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _table(path: str, row_type: type[Row], changed: int, size: int) -> pd.DataFrame:
+    return results.read(Path(path), row_type)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def gains(run_id: str, models: tuple[str, ...]) -> pd.DataFrame:
+    """queries.gains of a finished evaluation, worked out once."""
+    return queries.gains(queries.evaluation(runs.read(run_id)), models)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def matrix(run_id: str, metric: str) -> pd.DataFrame:
+    """queries.matrix of a finished evaluation, worked out once."""
+    return queries.matrix(queries.evaluation(runs.read(run_id)), metric)
+
+
+def label(run: Run) -> str:
+    """A run in one line: when, what of, how it stands."""
+    demo = " · demo" if run.parent else ""
+    return f"{day(run.created_at)}{demo} · {run.run_id[-4:]}" + ("" if run.status == "done" else f" · {run.status}")
+
+
+def pick_run(found: list[Run], key: str) -> Run:
+    """Choose one of several runs of a verb; the choice stands in the URL."""
+    if len(found) == 1:
+        return found[0]
+    by_id = {run.run_id: run for run in found}
+    chosen = st.selectbox("Run", list(by_id), format_func=lambda run_id: label(by_id[run_id]), key=key, bind="query-params")
+    return by_id[chosen or found[0].run_id]
+
+
+def under_way(verb: str) -> list[Run]:
+    """Runs of a verb that are queued or running, oldest first."""
+    return [run for run in reversed(runs.listing(verb)) if run.status in ("queued", "running")]
+
+
+def watch(verb: str) -> None:
+    """Jobs of this verb that are under way, refreshing by themselves, and the newest failure if nothing came after it."""
+    active = under_way(verb)
+    if active:
+        live(lambda: _bars(verb), True)
+        return
+    newest = runs.listing(verb)[:1]
+    if newest and newest[0].status == "failed":
+        failure(newest[0])
+
+
+def live(draw: Callable[[], None], active: bool) -> None:
+    """Draw a part that redraws itself every two seconds while a job is under way; no other part of the page reruns."""
+    st.fragment(draw, run_every=LIVE_SECONDS if active else None)()
+
+
+def _bars(verb: str) -> None:
+    active = under_way(verb)
+    if not active:
+        st.rerun(scope="app")
+    for run in active:
+        bar(run)
+
+
+def bar(run: Run) -> None:
+    """Progress of one job with its time left."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chip(run.status)
+        st.page_link("pages/jobs.py", label=f"{run.verb} {run.run_id[-4:]}", query_params={"job": run.run_id})
+    said = progress.latest(run.run_id)
+    if said:
+        st.progress(said.share, plain(said.text))
+    elif run.status == "running":
+        st.progress(0.0, f"starting, {duration(seconds_between(run.started_at))} so far")
+    else:
+        st.caption("Waits for the device: one job computes at a time, oldest first.")
+
+
+def failure(run: Run) -> None:
+    """What went wrong, the last log lines, and what to do."""
+    st.warning(f"The last {run.verb} failed: {plain(run.error or 'no reason was recorded')}", icon=":material/error:")
+    with st.expander("Last lines of its log"):
+        st.code(runs.log_tail(run.run_id) or "The log is empty.", language=None, wrap_lines=True)
+    st.page_link("pages/jobs.py", label="Resume it, or see all of it", icon=":material/arrow_forward:", query_params={"job": run.run_id})
+
+
+def download(name: str, data: pd.DataFrame, label: str = "", key: str = "") -> None:
+    """A table as a CSV file."""
+    content = data.to_csv(index=False).encode("utf-8")
+    st.download_button(
+        label or name, content, name, "text/csv", on_click="ignore", icon=":material/download:", key=key or f"download-{name}"
+    )
+
+
+def status_line() -> None:
+    """Sidebar: base model, device, and what is running with its time left."""
+    from core.jobs import local
+
+    active = local.reconcile()
+    newest = next((run for run in runs.listing() if "base_model" in run.config), None)
+    name = str(newest.config["base_model"]) if newest else "bundled"
+    st.caption(f"Base model: {plain(BUNDLED if name == 'bundled' else Path(name).name)}  \nDevice: {device()}")
+    live(_status, bool(active))
+
+
+def _status() -> None:
+    running, queued = runs.listing(status="running"), runs.listing(status="queued")
+    running = [run for run in running if not any(other.parent == run.run_id for other in running)]
+    for run in running:
+        said = progress.latest(run.run_id)
+        st.progress(said.share if said else 0.0, f"{run.verb}: {plain(said.text) if said else 'starting'}")
+    if queued:
+        st.caption(f"{len(queued)} waiting")
+    if not running and not queued:
+        st.caption("Nothing is running.")
+
+
+def device() -> str:
+    """What a job with device auto would most likely compute on, told without loading torch."""
+    if shutil.which("nvidia-smi"):
+        return "CUDA"
+    return "MPS" if platform.system() == "Darwin" and platform.machine() == "arm64" else "CPU"

@@ -1,0 +1,302 @@
+"""Judging from end to end: the real clients against a server that is told how to behave. No verdict is invented."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from core import results, runs
+from core.config import JudgeConfig
+from core.errors import UserError
+from core.judge import run as judging
+from core.judge.run import run
+from core.models import chat
+from core.runs import Workspace
+from tests.servers import Answer, ChatServer, breaks, empty, hangs, honest, html, refuses, says, shown
+
+REFERENCE = "virtue is knowledge"
+KEY = "sk-very-secret"
+ROWS = [
+    ("better", "virtue is knowledge indeed", "fine-tuned"),
+    ("worse", "no idea", "base"),
+    ("equal", "virtue can be learnt", "tie"),
+    ("better too", "virtue is plain knowledge", "fine-tuned"),
+]
+"""Question, the candidate's prediction, and the right verdict by words shared with the reference; the base shares two, of 'equal' one."""
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "FIRST_WAIT", 0.01)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("GROQ_API_KEY", KEY)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "answers.csv"
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        out = csv.writer(handle)
+        out.writerow(["run", "model", "category", "question", "reference", "prediction"])
+        for question, candidate, _ in ROWS:
+            base = "virtue" if question == "equal" else "virtue is courage"
+            out.writerow(["r", "base", "ethics", question, REFERENCE, base])
+            out.writerow(["r", "tuned", "ethics", question, REFERENCE, candidate])
+    return path
+
+
+Judge = Callable[..., tuple[dict[str, Any], pd.DataFrame, Workspace]]
+
+
+@pytest.fixture
+def judge(file: Path) -> Judge:
+    def make(server: ChatServer, workspace: Workspace | None = None, **fields: Any) -> tuple[dict[str, Any], pd.DataFrame, Workspace]:
+        config = settings(file, server, **fields)
+        workspace = workspace or Workspace(runs.create("judge", config.model_dump()))
+        outputs = run(config, workspace)
+        return outputs, results.read(workspace.path / "verdicts.csv", results.Verdict), workspace
+
+    return make
+
+
+def settings(file: Path, server: ChatServer, **fields: Any) -> JudgeConfig:
+    fields = {"backend": "openai", "candidate": "tuned", "timeout_seconds": 0.4, "retries": 2, **fields}
+    fields.setdefault("base_url", server.url if fields["backend"] == "openai" else server.root)
+    fields.setdefault("judge_model", "judge-1" if fields["backend"] != "similarity" else None)
+    return JudgeConfig(answers=str(file), **fields)
+
+
+@pytest.mark.parametrize("backend", ["openai", "groq"])
+def test_a_good_judge_is_believed(judge: Judge, backend: str) -> None:
+    with ChatServer(key=KEY) as server:
+        outputs, table, workspace = judge(server, backend=backend)
+    assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS]
+    assert list(table["question"]) == [question for question, _, _ in ROWS]
+    assert (table["first_verdict"] == table["second_verdict"]).all()
+    assert list(table["first_reply"]) == ["B", "A", "tie", "B"] and list(table["second_reply"]) == ["A", "B", "tie", "A"]
+    assert outputs["counts"] == {"fine-tuned": 2, "base": 1, "tie": 1, "unparsed": 0, "failed": 0}
+    assert outputs["win_rate"] == 0.5 and outputs["flips"] == 0 and outputs["tokens"] == 8 * 37
+    # Wilson for 2 of 4 at z = 1.96: centre .5, half width 1.96 / (1 + z2/4) * sqrt(1/16 + z2/64)
+    assert outputs["win_rate_low"] == pytest.approx(0.15004, abs=1e-4) and outputs["win_rate_high"] == pytest.approx(0.84996, abs=1e-4)
+    assert outputs["judge"] == f"judge-1 at {server.root.removeprefix('http://')}" == table["judge"][0]
+    assert (workspace.path.parents[1] / outputs["verdicts"]).is_file()
+    json.dumps(outputs)
+
+
+def test_the_models_are_blind_and_shown_in_both_orders(judge: Judge) -> None:
+    with ChatServer() as server:
+        judge(server, concurrency=1, max_tokens=99, seed=5)
+    assert len(server.requests) == 8
+    first, second = (shown(request) for request in server.requests[:2])
+    assert (first["answer_A"], first["answer_B"]) == ("virtue is courage", "virtue is knowledge indeed")
+    assert (second["answer_B"], second["answer_A"]) == ("virtue is courage", "virtue is knowledge indeed")
+    for request in server.requests:
+        assert (request["temperature"], request["model"], request["max_tokens"], request["seed"]) == (0, "judge-1", 99, 5)
+        text = json.dumps(request["messages"]).lower()
+        assert not any(word in text for word in ("tuned", "base", "candidate"))
+
+
+def test_groq_has_its_own_default_and_thinks_little(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer(models=["openai/gpt-oss-20b", "another"]) as server:
+        monkeypatch.setenv("GROQ_BASE_URL", server.root)
+        _, table, _ = judge(server, backend="groq", judge_model=None, base_url=None)
+    assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS]
+    sent = server.requests[0]
+    assert (sent["model"], sent["reasoning_effort"], sent["max_completion_tokens"]) == ("openai/gpt-oss-20b", "low", 256)
+
+
+@pytest.mark.parametrize("letter", ["A", "B"])
+def test_a_judge_that_looks_at_the_place_alone_only_ties(judge: Judge, letter: str) -> None:
+    with ChatServer(lambda request, nth: says(letter)) as server:
+        outputs, table, _ = judge(server)
+    assert set(table["verdict"]) == {"tie"}
+    assert set(table["first_verdict"]) == {"base" if letter == "A" else "fine-tuned"}
+    assert outputs["flips"] == 4 and outputs["flip_rate"] == 1.0 and outputs["win_rate"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [refuses(429, "slow down", Retry_After="0.3"), refuses(500, "down"), html(502), html(), empty(), breaks(), hangs()],
+    ids=["429", "500", "html 502", "html", "empty", "broken", "hangs"],
+)
+def test_what_may_pass_is_asked_again(judge: Judge, bad: Answer) -> None:
+    with ChatServer(lambda request, nth: bad if nth in (1, 4) else honest(request, nth)) as server:
+        outputs, table, workspace = judge(server)
+    assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS]
+    assert outputs["retries"] == 2 and len(server.requests) == 10
+    assert len(runs.read_events(workspace.run.run_id, "retry")) == 2
+
+
+def test_late_is_not_never(judge: Judge) -> None:
+    def late(request: dict[str, Any], nth: int) -> Answer:
+        return says(json.loads(honest(request, nth).body)["choices"][0]["message"]["content"], delay=0.2)
+
+    with ChatServer(late) as server:
+        outputs, table, _ = judge(server, timeout_seconds=5)
+    assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS] and outputs["retries"] == 0
+    assert (table["seconds"] >= 0.4).all()
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "reason"),
+    [
+        (says("I would say A."), "unparsed", "not one of the words A, B, tie"),
+        (says(""), "unparsed", "the reply is empty"),
+        (says("", finish="length"), "unparsed", "cut at max_tokens=256"),
+        (html(), "failed", r"the reply is no JSON: it begins '<html>.*\(tried 3 times\)"),
+        (hangs(), "failed", r"no reply within 0.4 seconds \(tried 3 times\)"),
+        (refuses(400, "context is too long"), "failed", "HTTP 400: context is too long"),
+    ],
+    ids=["chatty", "empty", "cut", "html", "hangs", "400"],
+)
+@pytest.mark.parametrize("which", ["answer_A", "answer_B"], ids=["in one order", "in the other"])
+def test_one_bad_order_is_recorded_and_never_a_score(judge: Judge, answer: Answer, verdict: str, reason: str, which: str) -> None:
+    def respond(request: dict[str, Any], nth: int) -> Answer:
+        return answer if shown(request)[which] == "no idea" else honest(request, nth)
+
+    with ChatServer(respond) as server:
+        outputs, table, _ = judge(server)
+    bad = table[table["question"] == "worse"].iloc[0]
+    assert bad["verdict"] == verdict and outputs["counts"][verdict] == 1
+    order, good = ("candidate first", "first_verdict") if which == "answer_A" else ("base first", "second_verdict")
+    assert bad[good] == "base" and pd.Series([bad["reason"]]).str.contains(f"^{order}: .*{reason}").all()
+    assert outputs["counts"]["fine-tuned"] == 2 and outputs["judged"] == 3
+    if verdict == "unparsed":
+        assert "I would say A." in (bad["first_reply"], bad["second_reply"]) or bad["first_reply"] == "" or bad["second_reply"] == ""
+
+
+def test_rubbish_throughout_leaves_no_verdict(judge: Judge) -> None:
+    with ChatServer(lambda request, nth: says("The best answer is both.")) as server:
+        outputs, table, workspace = judge(server)
+    assert set(table["verdict"]) == {"unparsed"} and set(table["first_reply"]) == {"The best answer is both."}
+    assert outputs["win_rate"] is None and outputs["flip_rate"] is None and outputs["judged"] == 0
+    assert "no pair could be judged (4 unparsed, 0 failed)" in runs.read_events(workspace.run.run_id, "say")[-1]["message"]
+
+
+def test_a_server_that_dies_midway_leaves_reasons(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "DEAD_AFTER", 2)
+
+    def dying(request: dict[str, Any], nth: int) -> Answer:
+        if nth == 2:
+            server.stop_listening()
+        return honest(request, nth)
+
+    with ChatServer(dying) as server:
+        outputs, table, _ = judge(server, concurrency=1)
+    assert list(table["verdict"][:1]) == ["fine-tuned"] and set(table["verdict"][2:]) == {"failed"}
+    assert "the connection failed" in table["reason"][2] or "not asked" in table["reason"][2]
+    assert "not asked: 2 calls in a row had failed before it, the last one with: the connection failed" in table["reason"][3]
+    assert outputs["failed"] == (table["verdict"] == "failed").sum() and outputs["judged"] == 4 - outputs["failed"]
+
+
+def test_nothing_judged_fails_and_resuming_asks_only_what_is_missing(judge: Judge, file: Path) -> None:
+    with ChatServer(lambda request, nth: refuses(503, "down")) as server:
+        config = settings(file, server, retries=0)
+        workspace = Workspace(runs.create("judge", config.model_dump()))
+        with pytest.raises(UserError, match=f"None of the 4 pairs could be judged.*HTTP 503: down.*--resume {workspace.run.run_id}"):
+            run(config, workspace)
+        table = results.read(workspace.path / "verdicts.csv", results.Verdict)
+        assert set(table["verdict"]) == {"failed"} and table["reason"].str.contains("base first: HTTP 503: down").all()
+        server.respond = lambda request, nth: honest(request, nth) if shown(request)["question"] != "worse" else refuses(503, "down")
+        asked = len(server.requests)
+        outputs, table, _ = judge(server, workspace, retries=0)
+        assert outputs["failed"] == 1 and len(server.requests) == asked + 8
+        with (workspace.scratch / "replies.jsonl").open("a") as replies:
+            replies.write('{"key": "half a li')
+        server.respond = honest
+        outputs, table, _ = judge(server, workspace)
+        assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS] and len(server.requests) == asked + 10
+        judge(server, workspace)
+        assert len(server.requests) == asked + 10
+        judge(server, workspace, seed=1)
+        assert len(server.requests) == asked + 18
+
+
+@pytest.mark.parametrize("backend", ["openai", "groq"])
+def test_what_is_wrong_from_the_start_is_said_at_once(judge: Judge, backend: str) -> None:
+    retired = r"doesn't offer the model 'judge-1' \(retired, .*It offers: judge-2, llama-9"
+    with ChatServer(models=["llama-9", "judge-2"]) as server, pytest.raises(UserError, match=retired):
+        judge(server, backend=backend)
+    with ChatServer(key="another") as server:
+        with pytest.raises(UserError, match=rf"refuses the key in {backend.upper()}_API_KEY \(HTTP 401.*\[key\]") as refused:
+            judge(server, backend=backend)
+        assert KEY not in str(refused.value)
+    with pytest.raises(UserError, match="No judge answers at .*the connection failed.* Check base_url"):
+        judge(server, backend=backend)
+    with pytest.raises(UserError, match="No judge answers at .*missing an 'http://'"):
+        judge(server, backend=backend, base_url="127.0.0.1:8000/v1")
+    assert not server.requests
+
+
+def test_servers_with_no_or_odd_lists_of_models_are_asked_anyway(judge: Judge) -> None:
+    for models in (None, html(), refuses(501, "Unsupported method"), Answer(b'{"object": "list"}')):
+        with ChatServer(models=models) as server:
+            _, table, _ = judge(server)
+        assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS]
+        with ChatServer(models=models) as server, pytest.raises(UserError, match="judge_model is empty.*doesn't say which models"):
+            judge(server, judge_model=None)
+
+
+def test_the_only_model_of_a_server_is_taken(judge: Judge) -> None:
+    with ChatServer(models=["mine"]) as server:
+        assert judge(server, judge_model=None)[0]["judge"].startswith("mine at 127.0.0.1:")
+    with ChatServer(models=["one", "two"]) as server, pytest.raises(UserError, match="It offers: one, two"):
+        judge(server, judge_model=None)
+
+
+def test_keys_are_asked_for_and_optional_on_ones_own_server(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GROQ_API_KEY")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with ChatServer(key="none") as server:
+        assert judge(server)[0]["judged"] == 4
+        with pytest.raises(UserError, match="GROQ_API_KEY is not set"):
+            judge(server, backend="groq")
+        with pytest.raises(UserError, match="neither a base_url nor a key"):
+            judge(server, base_url=None)
+
+
+def test_keys_appear_nowhere(judge: Judge, capsys: pytest.CaptureFixture[str]) -> None:
+    with ChatServer(lambda request, nth: refuses(400, f"bad key {KEY}") if nth == 1 else honest(request, nth), key=KEY) as server:
+        outputs, _, workspace = judge(server, concurrency=1)
+    written = "".join(path.read_text() for path in workspace.path.rglob("*") if path.is_file())
+    assert "bad key [key]" in written
+    captured = capsys.readouterr()
+    assert KEY not in written + json.dumps(outputs) + captured.out + captured.err
+
+
+def test_an_empty_reference_is_not_judged(judge: Judge, file: Path) -> None:
+    file.write_text(file.read_text().replace("worse,virtue is knowledge", "worse,"))
+    with ChatServer() as server:
+        outputs, table, _ = judge(server)
+    assert outputs["failed"] == 1 and len(server.requests) == 6
+    assert "the reference is empty" in table["reason"][1]
+
+
+def test_similarity_says_that_it_is_no_language_model(judge: Judge, file: Path) -> None:
+    with ChatServer() as server:
+        outputs, table, workspace = judge(server, backend="similarity", base_url=None)
+    from core.judge.similarity import TIE_MARGIN
+    from core.models.embed import Encoder
+
+    encoder = Encoder("bundled")
+    for row in table.itertuples():
+        reference, base, candidate = encoder.embed([row.reference, row.base_prediction, row.candidate_prediction]).astype(float)
+        gain = float(candidate @ reference - base @ reference)
+        assert row.verdict == ("tie" if abs(gain) < TIE_MARGIN else "fine-tuned" if gain > 0 else "base")
+        assert row.first_verdict == row.second_verdict
+        assert "both orders are the same by construction" in row.first_reply and f"tie below {TIE_MARGIN}" in row.second_reply
+    assert {"fine-tuned", "base"} <= set(table["verdict"])
+    assert outputs["judge"].startswith("similarity (not a language model)") and outputs["tokens"] is None
+    assert "not a language model" in runs.read_events(workspace.run.run_id, "say")[-1]["message"]
+    assert not server.requests and set(table["prompt"]) == {""}
+
+
+def test_similarity_ties_equal_answers(judge: Judge, file: Path) -> None:
+    file.write_text(file.read_text().replace("no idea", "virtue is courage"))
+    with ChatServer() as server:
+        _, table, _ = judge(server, backend="similarity", base_url=None)
+    assert table["verdict"][1] == "tie"

@@ -1,0 +1,48 @@
+"""Losses of answers against transformers' own loss."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.data.prompt import Prompter
+from core.models.load import load
+from core.models.loss import row_losses
+
+ROWS = [("What is love?", "A temporary insanity.", "cynic"), ("Why?", "Because of a very long and winding reason, friend.", "x"), ("Q", "A", "y")]
+
+
+def test_row_losses_equal_transformers_loss_row_by_row(tiny_base: Path) -> None:
+    base = load(str(tiny_base))
+    prompter = Prompter(base.tokenizer)
+    examples = [prompter.encode(*row) for row in ROWS]
+    ours = row_losses(base, examples, tokens_per_batch=10_000)
+    for example, loss in zip(examples, ours, strict=True):
+        ids = torch.tensor([example.prompt + example.answer])
+        labels = torch.tensor([[-100] * len(example.prompt) + example.answer])
+        with torch.no_grad():
+            theirs = base.model(input_ids=ids, labels=labels).loss.item() * len(example.answer)
+        assert loss == pytest.approx(theirs, rel=1e-5)
+    assert row_losses(base, examples, tokens_per_batch=1) == pytest.approx(ours, rel=1e-5)
+
+
+def test_a_model_that_shapes_its_logits_goes_through_its_own_forward(tmp_path: Path, tiny_base: Path) -> None:
+    from transformers import AutoTokenizer, CohereConfig, CohereForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    torch.manual_seed(0)
+    config = CohereConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, logit_scale=0.25,
+        bos_token_id=1, eos_token_id=2, pad_token_id=3,
+    )
+    CohereForCausalLM(config).save_pretrained(tmp_path / "cohere")
+    tokenizer.save_pretrained(tmp_path / "cohere")
+    base = load(str(tmp_path / "cohere"))
+    example = Prompter(base.tokenizer).encode(*ROWS[0])
+    ids = torch.tensor([example.prompt + example.answer])
+    with torch.no_grad():
+        logits = base.model(input_ids=ids).logits[0, len(example.prompt) - 1 : -1].double()
+    expected = -torch.log_softmax(logits, -1)[range(len(example.answer)), example.answer].sum().item()
+    assert row_losses(base, [example]) == [pytest.approx(expected, rel=1e-5)]
+    assert math.isfinite(expected)

@@ -1,0 +1,55 @@
+"""The light half never imports what is heavy, and is quick."""
+
+import os
+import subprocess
+import sys
+
+from core import paths
+
+LIGHT = (
+    "config errors exports findings paths progress queries registry results runs verbs wording __main__ demo "
+    "jobs jobs.arguments jobs.configure jobs.endings jobs.execute jobs.local jobs.locks jobs.watch jobs.worker "
+    "train merge evaluate judge data models"
+).split()
+CHARTS = ["charts"]
+HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
+
+
+def loaded(modules):
+    """Import these modules of core in a fresh process; the heavy packages that came along, and the CPU seconds it took."""
+    code = (
+        f"import sys; [__import__('core.' + name) for name in {modules}]\n"
+        f"print(*[name for name in {HEAVY + ('pandas', 'plotly')} if name in sys.modules])"
+    )
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
+    after = os.times()
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return done.stdout.split(), seconds
+
+
+def test_the_light_half_imports_nothing_heavy_and_in_a_moment():
+    found, seconds = loaded([name for name in LIGHT if exists(name)])
+    assert not set(found) & set(HEAVY)
+    assert seconds < 1.0
+
+
+def test_charts_draw_without_torch():
+    found, _ = loaded(CHARTS)
+    assert not set(found) & set(HEAVY)
+
+
+def test_the_command_line_and_the_waiting_worker_load_no_tables_library():
+    found, _ = loaded(["__main__", "jobs.local", "jobs.worker", "jobs.execute"])
+    assert found == []
+
+
+def test_a_waiting_worker_does_not_even_load_pydantic():
+    code = "import sys, core.jobs.worker; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def exists(name):
+    path = paths.PROJECT / "core" / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or path.is_dir()
