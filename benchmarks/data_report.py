@@ -4,7 +4,7 @@
 
 The limits are 180 seconds and 4 GB on 2 cores, counting tokens included, the base model's conversion on first use not.
 `varied` rows are shipped answers with a third of their words exchanged; `template` rows are one sentence with other numbers,
-the worst case for the search of near-duplicates. `--data` measures a file of your own.
+the worst case for the search of near-duplicates. `--data` measures a file of your own. `load` is the machine's load average at the end: with other work beside it, read `cpu_seconds`.
 """
 
 import argparse
@@ -35,16 +35,19 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         outputs = json.loads(done.stdout.splitlines()[-1])
         size_mb = round(data.stat().st_size / 2**20, 1)
-    memory_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    memory_mb = used.ru_maxrss / 1024
     measured = {
         "data": options.data.name if options.data else f"{options.kind} rows",
         "file_mb": size_mb,
         **{key: outputs[key] for key in ("rows", "categories", "tokens", "leaks", "duplicates")},
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "memory_mb": round(memory_mb),
         "share_of_time_limit": round(seconds / LIMIT_SECONDS, 3),
         "share_of_memory_limit": round(memory_mb / LIMIT_MB, 3),
         "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
         "base_model": options.base_model,
     }
     print(json.dumps(measured, indent=1))

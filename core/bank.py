@@ -49,9 +49,7 @@ class AdapterBank:
         self._hooks = [layers[layer].register_forward_hook(self._hook(stack)) for layer, stack in self.stacks.items()]
 
     @classmethod
-    def new(
-        cls, model: Any, names: Sequence[str], *, rank: int, alpha: float, target_modules: Sequence[str], seed: int
-    ) -> "AdapterBank":
+    def new(cls, model: Any, names: Sequence[str], *, rank: int, alpha: float, target_modules: Sequence[str], seed: int) -> "AdapterBank":
         """A bank to train: A uniform in +-1/sqrt(in) from (seed, layer name), B zero (PEFT's start), so all deltas begin at 0."""
         stacks = {}
         for layer, module in target_layers(model, target_modules).items():
@@ -167,7 +165,9 @@ def _check_fit(adapter: Adapter, layer: str, module: Any) -> None:
     if factor is None:
         return
     if not isinstance(module, nn.Linear):
-        raise UserError(f"Adapter '{adapter.name}' changes layer {layer}, which this base model does not have. It was trained on another base.")
+        raise UserError(
+            f"Adapter '{adapter.name}' changes layer {layer}, which this base model does not have. It was trained on another base."
+        )
     needs, has = (factor.A.shape[1], factor.B.shape[0]), (module.in_features, module.out_features)
     if needs != has:
         raise UserError(

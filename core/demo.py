@@ -10,33 +10,8 @@ from typing import Any
 from core import runs
 from core.config import Config, DemoConfig, EvaluateConfig, JudgeConfig, MergeConfig, TrainConfig
 from core.jobs import execute
+from core.presets import PRESETS
 from core.runs import Run, Workspace
-
-PRESET: dict[str, dict[str, Any]] = {
-    "train": {
-        "data": "data/seven_schools.jsonl",
-        "base_model": "bundled",
-        "categories": ["each"],
-        "method": "lora",
-        "r": 8,
-        "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
-        "learning_rate": 2e-3,
-        "batch_size": 4,
-        "max_steps": 12,
-        "max_seq_length": 256,
-    },
-    "evaluate": {
-        "data": "data/seven_schools.jsonl",
-        "base_model": "bundled",
-        "split": "test",
-        "limit": 2,
-        "max_new_tokens": 48,
-        "batch_size": 32,
-        "max_seq_length": 256,
-    },
-    "judge": {"backend": "similarity"},
-}
-"""The demo's size: it must end within 12 minutes on two cores, SmolLM2-135M in fp32. The one place that says so."""
 
 ENDS = {"train": 60, "merge linear": 61, "merge svd": 62, "evaluate": 96, "judge own": 98, "judge linear": 100}
 """Where each stage ends, in per cent of the demo's time."""
@@ -45,17 +20,17 @@ ENDS = {"train": 60, "merge linear": 61, "merge svd": 62, "evaluate": 96, "judge
 def run(config: DemoConfig, workspace: Workspace) -> dict[str, Any]:
     """Run or finish all stages; returns each one's run and outputs. Names start with `config.name`; an earlier demo's are replaced."""
     road = Road(workspace, {})
-    trained = road.stage("train", TrainConfig(**PRESET["train"], seed=config.seed, name=config.name, replace=True))
+    trained = road.stage("train", TrainConfig(**PRESETS["train"]["demo"], seed=config.seed, name=config.name, replace=True))
     adapters = list(trained["adapters"])
     for strategy in ("linear", "svd"):
         road.stage(
             f"merge {strategy}", MergeConfig(adapters=tuple(adapters), strategy=strategy, name=f"{config.name}-{strategy}", replace=True)
         )
     models = ("base", *adapters, f"{config.name}-linear", f"{config.name}-svd")
-    road.stage("evaluate", EvaluateConfig(**PRESET["evaluate"], models=models, seed=config.seed))
+    road.stage("evaluate", EvaluateConfig(**PRESETS["evaluate"]["demo"], models=models, seed=config.seed))
     for title, candidate in (("own", "own"), ("linear", f"{config.name}-linear")):
         answers = road.stages["evaluate"].run_id
-        road.stage(f"judge {title}", JudgeConfig(**PRESET["judge"], answers=answers, candidate=candidate, seed=config.seed))
+        road.stage(f"judge {title}", JudgeConfig(answers=answers, candidate=candidate, seed=config.seed))
     return {title: {"run_id": run.run_id, **run.outputs} for title, run in road.stages.items()}
 
 

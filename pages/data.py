@@ -1,11 +1,9 @@
 """Data: what a dataset holds, how it is split, and what would go wrong in training."""
 
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
-from core import charts, findings, paths, queries, results
+from core import charts, findings, queries, results, uploads
 from core.config import DataConfig
 from core.errors import UserError
 from core.findings import three_or_all
@@ -13,8 +11,6 @@ from core.results import ALL
 from core.wording import count, percent, plain
 from pages import form, parts
 
-FORMATS = ["json", "jsonl", "csv", "parquet"]
-LARGEST_MB = 200
 MOST = 20
 TABLE = {
     "rows": "rows",
@@ -70,11 +66,13 @@ def leaks(table: pd.DataFrame) -> None:
 
 def upload() -> None:
     """Keep an uploaded file under data/uploads by a checked name, and use it."""
-    file = st.file_uploader("Upload a data file", type=FORMATS, max_upload_size=LARGEST_MB, help="JSON, JSONL, CSV or Parquet.")
+    file = st.file_uploader(
+        "Upload a data file", type=list(uploads.FORMATS), max_upload_size=uploads.LARGEST_MB, help="JSON, JSONL, CSV or Parquet."
+    )
     if file is None:
         return
     try:
-        kept = keep(file.name, file.getvalue())
+        kept = uploads.keep(file.name, file.getvalue())
     except UserError as error:
         st.error(plain(str(error)))
         return
@@ -84,19 +82,7 @@ def upload() -> None:
         st.session_state["data.data"] = str(kept)
 
 
-def keep(name: str, content: bytes) -> Path:
-    """Write an upload as a file of its own; the name is reduced to a plain one, the size is limited."""
-    stem, _, ending = name.rpartition(".")
-    if ending.lower() not in FORMATS:
-        raise UserError(f"'{name}' ends in none of {', '.join(FORMATS)}, so it can't be read as a dataset. Save it as one of these.")
-    if len(content) > LARGEST_MB * 2**20:
-        raise UserError(f"'{name}' has more than {LARGEST_MB} MB. Put it on the machine and give its path instead.")
-    place = form.uploads() / paths.check_name(f"{paths.slug(stem)}.{ending.lower()}", "file")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
-    return place
-
-
+parts.enter()
 reports = queries.runs_with("data", "report.csv")
 if reports:
     title = st.container()

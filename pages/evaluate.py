@@ -86,6 +86,7 @@ def downloads(found: Evaluation) -> None:
         parts.download(name, files[name], key="download-export")
 
 
+parts.enter()
 evaluations = queries.runs_with("evaluate", "answers.csv")
 if evaluations:
     title = st.container()

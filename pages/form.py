@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from core import paths, runs
+from core import paths, runs, uploads
 from core.config import Config
 from core.errors import UserError
 from core.evaluate import METRICS
@@ -69,12 +69,7 @@ def cost(verb: str) -> str:
 def datasets() -> list[str]:
     """Data files at hand: shipped ones, then uploads."""
     shipped = [f"data/{file.name}" for file in sorted((paths.PROJECT / "data").glob("*.jsonl"))]
-    return shipped + [str(file) for file in sorted(uploads().glob("*"))]
-
-
-def uploads() -> Any:
-    """Where uploaded data files are kept."""
-    return paths.home() / "data" / "uploads"
+    return shipped + [str(file) for file in uploads.listing()]
 
 
 def adapters() -> list[str]:

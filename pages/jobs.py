@@ -87,6 +87,7 @@ def done(run: Run) -> None:
             )
 
 
+parts.enter()
 jobs = runs.listing()
 if not jobs:
     parts.empty(

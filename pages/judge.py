@@ -81,6 +81,7 @@ def detail(verdict: pd.Series) -> None:
             st.text(verdict[f"{field}_reply"] or "(no reply)")
 
 
+parts.enter()
 judged = queries.runs_with("judge", "verdicts.csv")
 if judged:
     title = st.container()

@@ -74,6 +74,7 @@ def weights() -> tuple[list[str], tuple[float, ...]]:
     return chosen, tuple(values)
 
 
+parts.enter()
 merged = form.merged_adapters()
 if merged:
     title = st.container()

@@ -62,6 +62,7 @@ def demo() -> None:
         form.form("demo", "Run the demo", ["seed", "name"])
 
 
+parts.enter()
 evaluations = queries.runs_with("evaluate", "answers.csv")
 if not evaluations:
     pressed = parts.empty(

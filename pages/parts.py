@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from core import progress, queries, results, runs
 from core.config import Config
@@ -18,7 +19,51 @@ from core.wording import day, duration, plain, seconds_between
 CHIPS = {"queued": "gray", "running": "blue", "done": "green", "failed": "orange", "cancelled": "gray"}
 BUNDLED = "SmolLM2-135M-Instruct"
 LIVE_SECONDS = 2
-PAGES = {"data": "data", "train": "train", "merge": "merge", "evaluate": "evaluate", "judge": "judge", "demo": "overview"}
+HERE = Path(__file__).parent
+
+
+def navigation() -> StreamlitPage:
+    """The pages in their sections; returns the one to run."""
+    return st.navigation(
+        {
+            "": [st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True)],
+            "Build": [
+                st.Page("pages/data.py", title="Data", icon=":material/table_rows:"),
+                st.Page("pages/train.py", title="Train", icon=":material/school:"),
+                st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),
+            ],
+            "Prove": [
+                st.Page("pages/evaluate.py", title="Evaluate", icon=":material/grid_on:"),
+                st.Page("pages/judge.py", title="Judge", icon=":material/balance:"),
+            ],
+            "Work": [st.Page("pages/jobs.py", title="Jobs", icon=":material/list_alt:")],
+        }
+    )
+
+
+def app() -> None:
+    """The whole app: navigation, status line, and the page; an error that the person can mend is shown as it is."""
+    st.set_page_config(page_title="Lyceum", page_icon=str(HERE / "icon.svg"), layout="wide")
+    st.html(HERE / "style.html")
+    page = navigation()
+    with st.sidebar:
+        status_line()
+    st.session_state["inside"] = True
+    try:
+        page.run()
+    except UserError as error:
+        st.error(plain(str(error)))
+    finally:
+        st.session_state.pop("inside", None)
+
+
+def enter() -> None:
+    """First line of every page. Because there is a pages/ folder, Streamlit runs a page alone
+    when its address is the first that a fresh server is asked for; then the page runs the app, and the app the page.
+    """
+    if "inside" not in st.session_state:
+        app()
+        st.stop()
 
 
 def head(title: str, finding: str) -> None:

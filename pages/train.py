@@ -63,6 +63,7 @@ def differences(chosen: list[Run]) -> None:
         )
 
 
+parts.enter()
 trained = queries.runs_with("train", "steps.csv", done=False)
 if trained:
     title = st.container()

@@ -49,7 +49,9 @@ class Prompter:
         prompt = self.prompt(question, category)
         end = self.tokenizer.eos_token_id
         if not isinstance(end, int):
-            raise UserError("The tokenizer has no end token, so a model could never learn to stop. Use a base model whose tokenizer has one.")
+            raise UserError(
+                "The tokenizer has no end token, so a model could never learn to stop. Use a base model whose tokenizer has one."
+            )
         whole = [*self._ids(answer), end]
         room = max(self.max_seq_length - len(prompt), 0)
         return Encoded(prompt, whole[:room], cut=len(whole) > room)

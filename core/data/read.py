@@ -1,7 +1,7 @@
 """A dataset: rows of question, answer and category, each in its split; what was dropped is counted with its reason."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +9,7 @@ from functools import cached_property
 from core import paths
 from core.config import DataConfig
 from core.data import columns, formats
-from core.data.split import SHARES, Split, split_of
+from core.data.split import SHARES, SPLITS, Split, split_of
 from core.errors import UserError
 from core.results import ALL
 
@@ -66,31 +66,33 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Rows by (category, split); 0 where there are none."""
-        found: Counter[tuple[str, str]] = Counter((row.category, row.split) for row in self.rows)
-        return {(category, split): found[category, split] for category in self.categories for split in SHARES}
+    def groups(self) -> dict[tuple[str, str], list[int]]:
+        """Places in `rows` by category and split, in file order; category '(all)' and split '' stand for all of them."""
+        groups: dict[tuple[str, str], list[int]] = {
+            (category, split): [] for category in (ALL, *self.categories) for split in ("", *SPLITS)
+        }
+        for place, row in enumerate(self.rows):
+            for category in (ALL, row.category):
+                groups[category, ""].append(place)
+                groups[category, row.split].append(place)
+        return groups
 
     def select(self, split: str, categories: Sequence[str] | None = None, limit: int | None = None) -> list[QA]:
         """Rows of a split in file order, of all or some categories; `limit`: the first n of each category."""
-        for category in categories or ():
-            if category not in self.categories:
+        places: list[int] = []
+        for category in self.categories if categories is None else dict.fromkeys(categories):
+            if (category, split) not in self.groups:
                 raise UserError(f"'{self.name}' has no category '{category}'. Choose from: {', '.join(self.categories)[:400]}.")
-        taken: Counter[str] = Counter()
-        chosen = []
-        for row in self.rows:
-            if row.split == split and (categories is None or row.category in categories) and (limit is None or taken[row.category] < limit):
-                taken[row.category] += 1
-                chosen.append(row)
-        return chosen
+            places += self.groups[category, split][:limit]
+        return [self.rows[place] for place in sorted(places)]
 
     def empty_reason(self, category: str, split: str) -> str:
         """Why a category has no rows in a split; empty when it has some."""
-        if self.counts[category, split]:
+        if self.groups[category, split]:
             return ""
-        rows = sum(count for (name, _), count in self.counts.items() if name == category)
-        have = "its 1 row falls" if rows == 1 else f"none of its {rows} rows falls"
-        return f"{have} {'elsewhere' if rows == 1 else 'here'}: each question has a {SHARES[split]:.0%} chance of {split}; add rows"
+        rows = len(self.groups[category, ""])
+        have = "its 1 row falls elsewhere" if rows == 1 else f"none of its {rows:,} rows falls here"
+        return f"{have}: each question has a chance of {SHARES[split]:.0%} for {split}; add rows"
 
 
 def read(config: DataConfig) -> Dataset:

@@ -15,10 +15,12 @@ from core.data.read import Dataset, read
 from core.data.split import SPLITS
 from core.results import ALL, DataRow
 from core.runs import Workspace
+from core.wording import count, percent
 
 _CHUNK = 1000
 _SHOWN = 20
 """Categories in the printed summary."""
+_EMPTY_SHOWN = 5
 _UNLIMITED = 2**31
 
 
@@ -48,7 +50,8 @@ def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
     from core.models.load import load_tokenizer
 
     dataset = read(config)
-    workspace.say(f"{config.data}: {len(dataset.rows):,} rows in {len(dataset.categories):,} categories. {_capital(dataset.columns)}.")
+    size = f"{count(len(dataset.rows), 'row')} in {count(len(dataset.categories), 'category', 'categories')}"
+    workspace.say(f"{config.data}: {size}. {_capital(dataset.columns)}.")
     for note in dataset.notes:
         workspace.say(f"{_capital(note)}.")
     leaks = checks.leaks(dataset.rows)
@@ -88,7 +91,7 @@ def report_rows(dataset: Dataset, findings: Findings) -> Iterator[DataRow]:
         yield DataRow(ALL, "", "dropped", drop.count, f"{reason} ({drop})")
     if not dataset.dropped:
         yield DataRow(ALL, "", "dropped", 0)
-    for (category, split), rows in _groups(dataset).items():
+    for (category, split), rows in dataset.groups.items():
         if rows:
             for figure, value in _figures(findings, np.array(rows), split).items():
                 yield DataRow(category, split, figure, value)
@@ -99,16 +102,6 @@ def report_rows(dataset: Dataset, findings: Findings) -> Iterator[DataRow]:
                 yield DataRow(category, split, figure, None, reason)
 
 
-def _groups(dataset: Dataset) -> dict[tuple[str, str], list[int]]:
-    """Row indices by category ('(all)' first) and split ('' first)."""
-    groups: dict[tuple[str, str], list[int]] = {(category, split): [] for category in (ALL, *dataset.categories) for split in ("", *SPLITS)}
-    for index, row in enumerate(dataset.rows):
-        for category in (ALL, row.category):
-            groups[category, ""].append(index)
-            groups[category, row.split].append(index)
-    return groups
-
-
 def _figures(findings: Findings, rows: npt.NDArray[np.int64], split: str) -> dict[str, float]:
     tokens = findings.tokens[rows]
     figures: dict[str, float] = {
@@ -116,7 +109,7 @@ def _figures(findings: Findings, rows: npt.NDArray[np.int64], split: str) -> dic
         "duplicates": int(findings.duplicate[rows].sum()),
         "duplicates_same_answer": int(findings.copy[rows].sum()),
         "tokens_mean": round(float(tokens.mean()), 2),
-        "tokens_p95": float(np.percentile(tokens, 95, method="inverted_cdf")),
+        "tokens_p95": _p95(tokens),
         "tokens_max": int(tokens.max()),
         "share_cut": float(findings.cut[rows].mean()),
         "unsupervised": int(findings.unsupervised[rows].sum()),
@@ -136,30 +129,40 @@ def _leak_rows(dataset: Dataset, leaks: list[checks.Leak]) -> Iterator[results.L
 def summary(dataset: Dataset, findings: Findings, max_seq_length: int) -> Iterator[str]:
     """Lines to read: what was dropped, what is doubtful, and a table of the categories."""
     dropped = sum(drop.count for drop in dataset.dropped.values())
-    yield f"Dropped: {dropped:,} rows."
+    yield f"Dropped: {count(dropped, 'row')}."
     for reason, drop in dataset.dropped.items():
         yield f"  {drop.count:,}: {reason} ({drop})"
-    yield f"Questions asked before in their category: {findings.duplicate.sum():,}, of these with the same answer: {findings.copy.sum():,}."
-    yield f"Leaks, held-out rows that nearly repeat a row of an earlier split: {findings.leak.sum():,}."
-    yield f"Longer than {max_seq_length:,} tokens, so the answer is cut: {findings.cut.sum():,} rows ({findings.cut.mean():.1%})."
-    yield f"Without a supervised token, because the prompt alone is as long: {findings.unsupervised.sum():,} rows."
+    duplicate, copy, leak, cut, unsupervised = (
+        int(mask.sum()) for mask in (findings.duplicate, findings.copy, findings.leak, findings.cut, findings.unsupervised)
+    )
+    yield f"Questions asked before in their category: {duplicate:,}, of these with the same answer: {copy:,}."
+    yield f"Leaks, held-out rows that nearly repeat a row of an earlier split: {leak:,}."
+    yield f"Longer than {max_seq_length:,} tokens, so the answer is cut: {count(cut, 'row')} ({percent(cut / len(dataset.rows))})."
+    yield f"Without a supervised token, because the prompt alone is as long: {count(unsupervised, 'row')}."
     yield from _table(dataset, findings)
 
 
 def _table(dataset: Dataset, findings: Findings) -> Iterator[str]:
-    groups = _groups(dataset)
+    groups = dataset.groups
     shown = sorted(dataset.categories, key=lambda category: -len(groups[category, ""]))[:_SHOWN]
     width = max(len(category[:40]) for category in (*shown, "category"))
     yield f"{'category':{width}}  {'train':>7} {'valid.':>7} {'test':>7}   {'tokens: mean':>12} {'p95':>6} {'max':>6}"
     for category in (ALL, *shown):
         counts = " ".join(f"{len(groups[category, split]):7,}" for split in SPLITS)
         tokens = findings.tokens[groups[category, ""]]
-        yield f"{category[:40]:{width}}  {counts}   {tokens.mean():12.0f} {np.percentile(tokens, 95, method='inverted_cdf'):6.0f} {tokens.max():6}"
+        yield f"{category[:40]:{width}}  {counts}   {tokens.mean():12.0f} {_p95(tokens):6.0f} {tokens.max():6}"
     if len(dataset.categories) > _SHOWN:
         yield f"and {len(dataset.categories) - _SHOWN:,} categories more: see report.csv"
-    empty = [reason for category in shown for split in SPLITS if (reason := dataset.empty_reason(category, split))]
-    if empty:
-        yield "0 rows: " + empty[0]
+    empty = [(category, split) for category in dataset.categories for split in SPLITS if not groups[category, split]]
+    for category, split in empty[:_EMPTY_SHOWN]:
+        yield f"'{category}' has no {split} row: {dataset.empty_reason(category, split)}."
+    if len(empty) > _EMPTY_SHOWN:
+        yield f"and {len(empty) - _EMPTY_SHOWN:,} empty splits more: see report.csv"
+
+
+def _p95(tokens: npt.NDArray[np.int64]) -> float:
+    """The length that 95 % of the rows don't exceed."""
+    return float(np.percentile(tokens, 95, method="inverted_cdf"))
 
 
 def _outputs(dataset: Dataset, findings: Findings, workspace: Workspace) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def _outputs(dataset: Dataset, findings: Findings, workspace: Workspace) -> dict
         "source_hash": dataset.source_hash,
         "rows": len(dataset.rows),
         "categories": len(dataset.categories),
-        **{split: sum(row.split == split for row in dataset.rows) for split in SPLITS},
+        **{split: len(dataset.groups[ALL, split]) for split in SPLITS},
         "dropped": sum(drop.count for drop in dataset.dropped.values()),
         "duplicates": int(findings.duplicate.sum()),
         "leaks": int(findings.leak.sum()),

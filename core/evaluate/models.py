@@ -24,8 +24,11 @@ class Model:
     """Weight of each adapter folder that it is made of; empty for the base."""
 
 
-def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None]) -> list[Model]:
-    """The models called `names`, base first. 'all' stands for the base and every adapter and merge that was made on it."""
+def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None], system_prompt: str | None = None) -> list[Model]:
+    """The models called `names`, base first. 'all' stands for the base and every adapter and merge that was made on it.
+
+    `system_prompt` is that of the evaluation; adapters that were trained under another are named to the person.
+    """
     wanted: dict[Path | None, bool] = {}
     for name in names:
         if name == ALL:
@@ -45,6 +48,7 @@ def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None
                 raise
             say(f"Left out: {error}")
     _refuse_clashes(models)
+    _compare_prompts([folder for model in models for folder in model.mix], system_prompt, say)
     return sorted(models, key=lambda model: _ROLES.index(model.row.role))
 
 
@@ -73,6 +77,15 @@ def _check_base(folder: Path, base: BaseModel, by_name: bool, say: Callable[[str
     made_with = adapter.read_info(folder).get("quantization") or base.quantization
     if made_with != base.quantization:
         say(f"Careful: {folder.name} was made with quantization={made_with}, but answers here with quantization={base.quantization}.")
+
+
+def _compare_prompts(folders: Sequence[Path], system_prompt: str | None, say: Callable[[str], None]) -> None:
+    """Adapters are at their best under the prompt that they were trained with."""
+    configs = {folder.name: adapter.read_info(folder).get("config") for folder in folders}
+    for trained_with in {config.get("system_prompt") for config in configs.values() if config}:
+        if trained_with != system_prompt:
+            names = [name for name, config in configs.items() if config and config.get("system_prompt") == trained_with]
+            say(f"Careful: {', '.join(names)} trained with system_prompt={trained_with!r}, but answers here with {system_prompt!r}.")
 
 
 def _other_base(folder: Path, base: BaseModel) -> str:

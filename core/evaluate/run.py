@@ -15,6 +15,7 @@ from core.config import EvaluateConfig
 from core.data.prompt import Prompter
 from core.data.read import QA, read
 from core.errors import UserError
+from core.evaluate import METRICS
 from core.evaluate.batch import Batch
 from core.evaluate.models import Model, find_models
 from core.evaluate.scores import score
@@ -33,7 +34,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
             f"The {config.split} split of {config.data} has no row, so there is nothing to ask. Choose another split or more data."
         )
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
-    models = find_models(config.models, base, workspace.say)
+    models = find_models(config.models, base, workspace.say, config.system_prompt)
+    _rehearse(config, base)
     workspace.say(f"{len(models)} models answer {len(questions)} questions: {', '.join(model.row.model for model in models)}.")
     answers = answer(config, base, models, questions, workspace)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
@@ -110,6 +112,14 @@ def _batch(config: EvaluateConfig, base: BaseModel, answers: Sequence[results.An
         encoder=config.encoder,
         device=str(base.device),
     )
+
+
+def _rehearse(config: EvaluateConfig, base: BaseModel) -> None:
+    """Score one made-up answer, so that an encoder that can't be loaded is said before an hour of answering, not after."""
+    made_up = results.Answer("", "", "", "A question", "A reference.", "An answer.", 1.0, 1, "stop")
+    batch = _batch(config, base, [made_up])
+    for name in config.metrics:
+        METRICS[name].load()(batch)
 
 
 def _headline(scores: Sequence[results.Score]) -> dict[str, Any]:

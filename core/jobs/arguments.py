@@ -15,6 +15,7 @@ from core.evaluate import METRICS
 from core.jobs.configure import verb
 from core.judge import BACKENDS
 from core.merge import STRATEGIES
+from core.presets import PRESETS
 from core.train import METHODS
 from core.verbs import VERBS
 
@@ -39,6 +40,8 @@ def parser() -> Parser:
         command = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         for field, info in row.config.model_fields.items():
             _add_field(command, field, info)
+        if name in PRESETS:
+            command.add_argument("--preset", help=f"named settings that the other fields override [one of: {', '.join(PRESETS[name])}]")
         command.add_argument("--config", metavar="FILE", help="a JSON file of fields; what the command line says beside it wins")
         command.add_argument("--detach", action="store_true", help="submit the job and return at once")
     jobs = verbs.add_parser("jobs", help="List, resume, cancel or remove runs.", description="Without an option: list.", allow_abbrev=False)
@@ -66,10 +69,11 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
 
 
 def config_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Fields of the job file, if one is given, overridden by those of the command line."""
+    """Fields of the preset, overridden by those of the job file, overridden by those of the command line."""
     fields = verb(values["verb"]).config.model_fields
     given = {name: _none_or(value, fields[name]) for name, value in values.items() if name in fields}
-    return (_job_file(values["config"], values["verb"]) if "config" in values else {}) | given
+    preset = _preset(values["preset"], values["verb"]) if "preset" in values else {}
+    return preset | (_job_file(values["config"], values["verb"]) if "config" in values else {}) | given
 
 
 def join_values(words: Sequence[str]) -> list[str]:
@@ -124,6 +128,13 @@ def _none_or(value: str | None, info: FieldInfo) -> str | None:
     return None if value.lower() in ("", "none", "null") and type(None) in typing.get_args(info.annotation) else value
 
 
+def _preset(name: str, verb_name: str) -> dict[str, Any]:
+    known = PRESETS[verb_name]
+    if name not in known:
+        raise UserError(f"Unknown preset '{name}' for {verb_name}. Choose one of: {', '.join(known)}.")
+    return known[name]
+
+
 def _job_file(name: str, verb_name: str) -> dict[str, Any]:
     """A JSON object of fields; a run.json will do too."""
     try:
@@ -137,5 +148,5 @@ def _job_file(name: str, verb_name: str) -> dict[str, Any]:
         raise UserError(f"The job file {name} is for '{other}', not for '{verb_name}'. Use: python -m core {other} --config {name}")
     fields = content.get("config", content) if isinstance(content, dict) else None
     if not isinstance(fields, dict):
-        raise UserError(f"The job file {name} holds no JSON object. Write the fields as one, such as {{\"seed\": 1}}.")
+        raise UserError(f'The job file {name} holds no JSON object. Write the fields as one, such as {{"seed": 1}}.')
     return {key: value for key, value in fields.items() if key != "verb"}

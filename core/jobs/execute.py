@@ -72,10 +72,8 @@ def execute(workspace: Workspace) -> Run:
             traceback.print_exc()
         _ended(run, status="failed", fault="bug", error=_sentence(error, run))
         raise
-    ended = _ended(run, status="done", outputs=outputs, versions=used_versions())
-    if ended.status == "done":
-        shutil.rmtree(run.path / "work", ignore_errors=True)
-    return ended
+    shutil.rmtree(run.path / "work", ignore_errors=True)
+    return _ended(run, status="done", outputs=outputs, versions=used_versions())
 
 
 def used_versions() -> dict[str, str]:

@@ -93,12 +93,12 @@ def _pooling(place: str, name: str) -> str:
         raise UserError(
             f"The encoder '{name}' ends in {', '.join([*modes, *strange])}. Only mean and CLS pooling are read here; use another encoder."
         )
-    return modes[0].removesuffix("_token").removesuffix("_tokens")
+    return "cls" if modes[0].startswith("cls") else "mean"
 
 
 def _own_file(place: str, file: str) -> Any:
     """A JSON file of the encoder, {} where it has none."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     found = cached_file(place, file, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
     return json.loads(Path(found).read_text(encoding="utf-8")) if found else {}

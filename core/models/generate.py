@@ -37,19 +37,22 @@ def generate(
     """The most probable token at each step, until an end token. Answers come in the order of the prompts.
 
     Prompts of like length share a batch, so little is padded; a finished row leaves its batch at once.
-    `progress` hears how many answers are done. Raises UserError when a batch doesn't fit into memory.
+    `progress` hears how many answers are done, those under way counted by their share of `max_new_tokens`.
+    Raises UserError when a batch doesn't fit into memory.
     """
     mixing = mixing or (lambda rows: nullcontext())
     ends = end_tokens(base)
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     answers: dict[int, list[int]] = {}
+    told = 0
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         try:
-            for row, tokens in _batch(base, prompts, rows, max_new_tokens, ends, mixing):
-                answers[row] = tokens
-                if progress:
-                    progress(len(answers))
+            for finished, under_way in _steps(base, prompts, rows, max_new_tokens, ends, mixing):
+                answers |= finished
+                done = int(len(answers) + under_way / max_new_tokens)
+                if progress and done > told:
+                    progress(told := done)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"{len(rows)} answers side by side don't fit into the memory of {base.device}. Choose a batch_size below {batch_size}."
@@ -64,30 +67,29 @@ def end_tokens(base: BaseModel) -> frozenset[int]:
     return frozenset(token for token in [base.tokenizer.eos_token_id, *listed] if token is not None)
 
 
-def _batch(
+def _steps(
     base: BaseModel, prompts: Sequence[list[int]], rows: list[int], max_new_tokens: int, ends: frozenset[int], mixing: Mixing
-) -> Iterator[tuple[int, list[int]]]:
-    """Yields each row's index and answer, end token included, when it is finished."""
+) -> Iterator[tuple[dict[int, list[int]], int]]:
+    """One step of a batch each: the answers that it finished, by row, end token included; and the tokens of those still under way."""
     ids, mask = _left_padded(base, [prompts[row] for row in rows])
     cache = DynamicCache(config=base.model.config)
     made: dict[int, list[int]] = {row: [] for row in rows}
-    while rows:
-        with mixing(rows):
+    while made:
+        with mixing(list(made)):
             positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             logits = base.model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1).logits
         chosen = logits[:, -1].float().argmax(-1)
-        for row, token in zip(rows, chosen.tolist(), strict=True):
-            made[row].append(token)
-        live = [i for i, row in enumerate(rows) if made[row][-1] not in ends and len(made[row]) < max_new_tokens]
-        finished = [row for i, row in enumerate(rows) if i not in set(live)]
+        for tokens, token in zip(made.values(), chosen.tolist(), strict=True):
+            tokens.append(token)
+        finished = {row: tokens for row, tokens in made.items() if tokens[-1] in ends or len(tokens) == max_new_tokens}
         if finished:
-            kept = torch.tensor(live, device=base.device, dtype=torch.long)
+            kept = torch.tensor([i for i, row in enumerate(made) if row not in finished], device=base.device, dtype=torch.long)
             cache.batch_select_indices(kept)
             chosen, mask = chosen[kept], mask[kept]
-            rows = [rows[i] for i in live]
+            made = {row: tokens for row, tokens in made.items() if row not in finished}
         ids = chosen[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
-        yield from ((row, made[row]) for row in finished)
+        mask = torch.cat([mask, mask.new_ones(len(made), 1)], 1)
+        yield finished, sum(map(len, made.values()))
 
 
 def _left_padded(base: BaseModel, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils.logging import disable_progress_bar
 
 from core import paths
 from core.errors import UserError
@@ -151,6 +152,7 @@ def offline_names() -> list[str]:
 
 def _read_model(folder: Path, device: torch.device, dtype: torch.dtype, quantization: str) -> Any:
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    disable_progress_bar()  # the run's log is for its own progress
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,

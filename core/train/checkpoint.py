@@ -26,7 +26,10 @@ def save(cohort: Cohort, folder: Path) -> None:
         for name, parameter in zip(cohort.tensors, own, strict=True):
             for key, value in cohort.optimizer.state[parameter].items():
                 tensors[f"adamw/{k}/{name}/{key}"] = value
-    about = {"members": json.dumps([member.name for member in cohort.members]), "progress": json.dumps([asdict(p) for p in cohort.progress])}
+    about = {
+        "members": json.dumps([member.name for member in cohort.members]),
+        "progress": json.dumps([asdict(p) for p in cohort.progress]),
+    }
     temporary = folder / f".{FILE}"
     save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, temporary, metadata=about)
     os.replace(temporary, folder / FILE)

@@ -22,9 +22,7 @@ class Lora:
 
     def bank(self, model: Any, names: Sequence[str], config: TrainConfig) -> AdapterBank:
         """A bank whose deltas are all 0."""
-        return AdapterBank.new(
-            model, names, rank=config.r, alpha=config.lora_alpha, target_modules=config.target_modules, seed=config.seed
-        )
+        return AdapterBank.new(model, names, rank=config.r, alpha=config.lora_alpha, target_modules=config.target_modules, seed=config.seed)
 
     def trainable(self, bank: AdapterBank) -> dict[str, Tensor]:
         """The stacked tensors that train, [K, ...] each, by name."""

@@ -46,7 +46,7 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     steps = results.read(workspace.path / "steps.csv", Step)
     curves.write_tensorboard(steps, workspace.path / "tensorboard")
     curves.write_png(steps, workspace.path / "loss_curve.png")
-    published = [workspace.publish(folder, paths.adapters() / folder.name, config.replace or _mine(folder.name, workspace)) for folder in made]
+    published = [workspace.publish(folder, paths.adapters() / folder.name, config.replace) for folder in made]
     return _outputs(cohort, published, workspace)
 
 
@@ -80,15 +80,13 @@ def _keep_until(file: Path, steps: dict[str, int]) -> None:
 
 
 def _check_names(members: list[Member], config: TrainConfig, workspace: Workspace) -> None:
-    taken = [member.name for member in members if (paths.adapters() / member.name).exists() and not _mine(member.name, workspace)]
+    taken = [
+        member.name
+        for member in members
+        if (paths.adapters() / member.name).exists() and not workspace.made(paths.adapters() / member.name)
+    ]
     if taken and not config.replace:
         raise UserError(f"adapters/ has {', '.join(taken)} already. Choose another name, or say replace=true to train it anew.")
-
-
-def _mine(name: str, workspace: Workspace) -> bool:
-    """Whether this very run published the adapter before it was killed."""
-    folder = paths.adapters() / name
-    return folder.exists() and peft_folder.read_info(folder).get("run_id") == workspace.run.run_id
 
 
 def _trainable_parameters(cohort: Cohort) -> str:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -45,8 +44,9 @@ def test_a_verb_is_done_and_says_so_in_one_line_of_json(naps):
 
 def test_a_real_verb_takes_fields_by_their_names(tiny_base, tiny_data, tmp_path):
     lines = [json.loads(line) for line in tiny_data.read_text().splitlines()]
+    rows = [{"ask": row["question"], "say": row["answer"], "school": row["category"]} for row in lines]
     renamed = tmp_path / "renamed.jsonl"
-    renamed.write_text("".join(json.dumps({"ask": row["question"], "say": row["answer"], "school": row["category"]}) + "\n" for row in lines))
+    renamed.write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = ("--question_column", "ask", "--answer-column", "say", "--category_column", "school")
     status, answer, _ = core("data", "--data", str(renamed), *columns, "--base_model", str(tiny_base))
     assert (status, answer["status"]) == (0, "done")
@@ -62,9 +62,8 @@ def test_a_persons_error_exits_2_and_a_bug_exits_1(naps):
 
 
 def test_ctrl_c_cancels_the_run_that_it_follows(naps):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "core", "nap", "--seconds", "60"], cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    words = [sys.executable, "-m", "core", "nap", "--seconds", "60"]
+    process = subprocess.Popen(words, cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while not (started := runs.listing(status="running")) or not runs.read_events(started[0].run_id):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -87,10 +86,12 @@ def test_the_run_outlives_the_command_line_and_resume_last_follows_it(naps, nap,
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until(nap(verb="desk-nap"), "done")  # the newest run is done and can't be what 'last' means
-    threading.Timer(1.0, (tmp_path / "wake up").touch).start()
-    status, answer, errors = core("jobs", "--resume", "last")
-    assert (status, answer["run_id"], answer["status"], answer["outputs"]["tries"]) == (0, run.run_id, "done", 1)
-    assert "is running; following it" in errors
+    words = [sys.executable, "-m", "core", "jobs", "--resume", "last"]
+    follower = subprocess.Popen(words, cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert follower.stderr.readline() == f"{run.run_id} is running; following it.\n"
+    (tmp_path / "wake up").touch()
+    answer = json.loads(follower.communicate(timeout=30)[0].splitlines()[-1])
+    assert (follower.returncode, answer["run_id"], answer["status"], answer["outputs"]["tries"]) == (0, run.run_id, "done", 1)
 
 
 def test_jobs_lists_detaches_cancels_resumes_and_removes(naps, capsys):
@@ -125,7 +126,13 @@ def test_lists_have_three_spellings_and_numbers_may_be_negative(weights, adapter
 
 @pytest.mark.parametrize(
     ("words", "replace"),
-    [([], False), (["--replace"], True), (["--replace", "true"], True), (["--replace=false"], False), (["--replace", "--no-replace"], False)],
+    [
+        ([], False),
+        (["--replace"], True),
+        (["--replace", "true"], True),
+        (["--replace=false"], False),
+        (["--replace", "--no-replace"], False),
+    ],
 )
 def test_yes_and_no(words, replace):
     config = config_of(["train", *words, "--seed", "3"])

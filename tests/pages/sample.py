@@ -8,6 +8,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ def _models() -> list[Model]:
     return [Model("base", "base", "", "bundled", "0" * 16), pooled, *own, *merged]
 
 
+@cache
 def _questions() -> list[dict[str, str]]:
     rows = [json.loads(line) for line in (paths.PROJECT / "data" / "seven_schools.jsonl").read_text(encoding="utf-8").splitlines()]
     return [row for school in SCHOOLS for row in [row for row in rows if row["category"] == school][:23]]

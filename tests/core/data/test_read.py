@@ -36,7 +36,8 @@ def test_select_keeps_file_order_and_limits_each_category(tiny_data: Path) -> No
     for category in ("lexicon", "cynic"):
         assert [row for row in limited if row.category == category] == [row for row in train if row.category == category][:4]
     assert len(limited) == 8
-    assert sum(len(dataset.select(split)) for split in SPLITS) == len(dataset.rows) == sum(dataset.counts.values())
+    assert sum(len(dataset.select(split)) for split in SPLITS) == len(dataset.rows)
+    assert dataset.select("test", list(reversed(dataset.categories))) == dataset.select("test")
 
 
 def test_select_names_the_known_categories(tiny_data: Path) -> None:
@@ -46,7 +47,7 @@ def test_select_names_the_known_categories(tiny_data: Path) -> None:
 
 def test_a_category_of_one_row_has_empty_splits_with_the_reason(tmp_path: Path) -> None:
     dataset = given(tmp_path, ("What is a railroad?", "A device.", "lonely"), *[(f"Q{n}", "A", "many") for n in range(60)])
-    assert [dataset.counts["lonely", split] for split in SPLITS] == [1, 0, 0]
+    assert [len(dataset.groups["lonely", split]) for split in SPLITS] == [1, 0, 0]
     assert dataset.empty_reason("lonely", "train") == ""
     assert "1 row" in dataset.empty_reason("lonely", "test") and "10%" in dataset.empty_reason("lonely", "test")
     assert dataset.select("test", ["lonely"]) == []
@@ -79,7 +80,7 @@ def test_shipped_files_are_read_whole_from_any_folder(tmp_path: Path, monkeypatc
     assert len(toy.categories) == 3 and len(toy.rows) >= 36
     for dataset in (schools, toy):
         assert not dataset.dropped
-        assert all(dataset.counts.values())
+        assert all(dataset.groups.values())
 
 
 def test_reading_loads_neither_torch_nor_datasets() -> None:

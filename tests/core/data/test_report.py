@@ -94,6 +94,13 @@ def test_the_person_sees_a_summary_and_progress(tiny_base: Path, tiny_data: Path
     json.dumps(outputs)
 
 
+def test_one_row_is_a_dataset(tiny_base: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("question,answer\nWhat is a railroad?,A device.\n")
+    outputs, made = reported(DataConfig(data=str(tmp_path / "one.csv"), base_model=str(tiny_base)))
+    assert [outputs[key] for key in ("rows", "categories", "train", "validation", "test")] == [1, 1, 1, 0, 0]
+    assert figure(made, "rows", ALL, "test") == figure(made, "rows", "general", "test") == 0
+
+
 def test_an_unreadable_file_leaves_no_table(tiny_base: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     made = runs.create("data", {})

@@ -253,3 +253,9 @@ def test_no_rows_to_ask(tiny_base, tmp_path):
     held = read(quick(tiny_base, data)).rows[0].split
     with pytest.raises(UserError, match="has no row, so there is nothing to ask"):
         evaluate(quick(tiny_base, data, models="base", split="test" if held != "test" else "validation"))
+
+
+def test_a_wrong_encoder_is_said_before_anything_is_answered(tiny_base, tiny_data):
+    with pytest.raises(UserError, match="encoder=nobody/nothing can't be loaded"):
+        evaluate(quick(tiny_base, tiny_data, models="base", metrics=("bertscore",), encoder="nobody/nothing"))
+    assert runs.read_events(runs.read("last").run_id, "progress") == []

@@ -87,10 +87,11 @@ def test_every_row_has_its_own_adapter(base, prompts):
     assert together[1].tokens != generate(base, prompts[1:2], max_new_tokens=10, batch_size=1)[0].tokens
 
 
-def test_progress_counts_answers(base, prompts):
+def test_progress_counts_answers_and_moves_within_a_batch(base, prompts):
     heard = []
-    generate(base, prompts, max_new_tokens=3, batch_size=4, progress=heard.append)
-    assert heard == list(range(1, len(prompts) + 1))
+    generate(base, prompts, max_new_tokens=8, batch_size=5, progress=heard.append)
+    assert heard == sorted(set(heard)) and heard[-1] == len(prompts)
+    assert 0 < heard[0] < 5 and all(isinstance(done, int) for done in heard)
 
 
 def random_adapter(base, name, seed):

@@ -10,7 +10,11 @@ from core.data.prompt import Prompter
 from core.models.load import load
 from core.models.loss import row_losses
 
-ROWS = [("What is love?", "A temporary insanity.", "cynic"), ("Why?", "Because of a very long and winding reason, friend.", "x"), ("Q", "A", "y")]
+ROWS = [
+    ("What is love?", "A temporary insanity.", "cynic"),
+    ("Why?", "Because of a very long and winding reason, friend.", "x"),
+    ("Q", "A", "y"),
+]
 
 
 def test_row_losses_equal_transformers_loss_row_by_row(tiny_base: Path) -> None:
@@ -33,8 +37,15 @@ def test_a_model_that_shapes_its_logits_goes_through_its_own_forward(tmp_path: P
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     torch.manual_seed(0)
     config = CohereConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, logit_scale=0.25,
-        bos_token_id=1, eos_token_id=2, pad_token_id=3,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        logit_scale=0.25,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
     )
     CohereForCausalLM(config).save_pretrained(tmp_path / "cohere")
     tokenizer.save_pretrained(tmp_path / "cohere")

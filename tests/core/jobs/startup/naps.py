@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import paths
-from core.config import Config
+from core.config import Config, DemoConfig
 from core.errors import UserError
 from core.runs import Workspace
 from core.verbs import Verb
@@ -62,4 +62,8 @@ def _note(what: str, workspace: Workspace) -> None:
         file.write(f"{what} {workspace.run.run_id} {time.time()}\n")
 
 
-NAPS = {"nap": Verb(NapConfig, "naps:run", "device"), "desk-nap": Verb(NapConfig, "naps:run", "desk")}
+NAPS = {
+    "nap": Verb(NapConfig, "naps:run", "device"),
+    "desk-nap": Verb(NapConfig, "naps:run", "desk"),
+    "tiny-demo": Verb(DemoConfig, "tiny_demo:run", "device"),
+}

@@ -1,0 +1,69 @@
+"""Configs: frozen, nothing unknown, the same through JSON, lists from text."""
+
+import pytest
+from pydantic import ValidationError
+
+from core.config import DataConfig, DemoConfig, EvaluateConfig, JudgeConfig, MergeConfig, TrainConfig
+from core.errors import UserError
+from core.jobs.configure import configure
+
+EXAMPLES = [
+    DataConfig(data="a.csv", category_column="school"),
+    TrainConfig(categories=("a", "b c"), max_steps=3, learning_rate=2e-3),
+    MergeConfig(adapters=("a", "b"), weights=(-0.5, 0.0), strategy="svd", rank=4),
+    EvaluateConfig(models=("base",), metrics=("bleu",)),
+    JudgeConfig(backend="openai", base_url="http://127.0.0.1:1/v1"),
+    DemoConfig(seed=5),
+]
+
+
+@pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: type(config).__name__)
+def test_a_config_survives_its_job_file(config):
+    assert type(config).model_validate_json(config.model_dump_json()) == config
+    assert type(config)(**config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: type(config).__name__)
+def test_a_config_cannot_be_changed_and_takes_nothing_unknown(config):
+    with pytest.raises(ValidationError, match="frozen"):
+        config.__setattr__(next(iter(type(config).model_fields)), "x")
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        type(config)(**config.model_dump(), no_such_field=1)
+
+
+@pytest.mark.parametrize(("text", "names"), [("a", ("a",)), ("a, b,,c ", ("a", "b", "c")), ('["a, b", "c"]', ("a, b", "c")), ("", ())])
+def test_names_from_text(text, names):
+    assert TrainConfig(categories=text).categories == names
+
+
+def test_numbers_from_text():
+    assert MergeConfig(adapters="a,b,c", weights="1, -0.5,0").weights == (1.0, -0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "sentence"),
+    [
+        (TrainConfig, {"method": "lorra"}, "Unknown tuning method 'lorra'"),
+        (MergeConfig, {"adapters": "a", "strategy": "tiez"}, "Unknown merge strategy 'tiez'"),
+        (EvaluateConfig, {"metrics": "blue"}, "Unknown metric 'blue'"),
+        (JudgeConfig, {"backend": "oracle"}, "Unknown judge backend 'oracle'"),
+        (MergeConfig, {"adapters": ""}, "No adapters were given"),
+        (MergeConfig, {"adapters": "a,b", "weights": "1,2,3"}, "3 weights were given for 2 adapters"),
+    ],
+)
+def test_unknown_words_and_missing_weights_are_told(kind, fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        kind(**fields)
+
+
+def test_configure_tells_every_wrong_field_in_one_sentence():
+    with pytest.raises(UserError) as error:
+        configure("train", {"epochs": -1, "keep": "all", "data": 5})
+    lines = str(error.value).splitlines()
+    assert [line.split("=")[0] for line in lines] == ["data", "epochs", "keep"]
+    assert lines[1] == "epochs=-1 can't be used: it should be greater than 0. Passes over each adapter's training rows."
+
+
+def test_configure_answers_an_unknown_verb_with_the_known_ones():
+    with pytest.raises(UserError, match="Unknown verb 'tame'. Choose one of: data, train, merge, evaluate, judge, demo."):
+        configure("tame", {})

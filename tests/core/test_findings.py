@@ -1,0 +1,59 @@
+from core import findings, queries, results
+from core.queries import OWN
+from tests.pages import sample
+
+
+def test_evaluation_names_what_is_clear_what_is_not_and_how_sure() -> None:
+    found = queries.evaluation(sample.evaluate())
+    sentence = findings.evaluation(found, queries.gains(found, found.compared))
+    assert sentence.startswith("Own adapters beat the base on 6 of 7 categories, no difference seen on 1: perplexity ")
+    assert "95 % interval" in sentence and "161 questions" in sentence
+    merged = findings.merged(queries.gains(found, found.compared), sample.MERGED[0])
+    assert merged.startswith(f"{sample.MERGED[0]} has perplexity ") and "of the own adapters" in merged
+    assert findings.evaluation(found, queries.gains(found, [])).startswith("Base alone was evaluated on 161 questions")
+
+
+def test_a_model_that_harms_is_said_to() -> None:
+    found = queries.evaluation(sample.evaluate())
+    gains = queries.gains(found, [OWN])
+    turned = gains.assign(drop=-gains["drop"], low=-gains["high"], high=-gains["low"])
+    assert "beat the base on 0 of 7 categories, worse on cynic, hacker" in findings.evaluation(found, turned)
+
+
+def test_verdicts_name_the_judge_as_what_it_is() -> None:
+    table = results.read(sample.judge().path / "verdicts.csv", results.Verdict)
+    rates = queries.win_rates(table)
+    sentence = findings.verdicts(rates, table)
+    assert sentence.startswith(f"Own adapters are closer to the reference in {rates['wins'][0]} of 159 questions")
+    assert "2 verdicts failed." in sentence and sentence.endswith("not a language model.")
+    failed = table.assign(verdict="failed")
+    assert findings.verdicts(queries.win_rates(failed), failed).startswith("No answer could be judged: all 161 calls failed.")
+    assert findings.judge_name(table.assign(judge="openai gpt-oss-20b")) == "openai gpt-oss-20b"
+
+
+def test_audit_reports_flips_length_failures() -> None:
+    table = results.read(sample.judge().path / "verdicts.csv", results.Verdict)
+    labels = {label: figure for label, figure, _ in findings.audit(table)}
+    assert labels["Failed or unparsed"] == "2 of 161" and labels["Cost"] == "no tokens"
+    assert set(labels) >= {"Order changed the verdict", "Longer answer won"}
+
+
+def test_training_says_when_nothing_was_measured() -> None:
+    steps = results.read(sample.train().path / "steps.csv", results.Step)
+    best = queries.best_steps(steps)
+    assert findings.training(best, "done").startswith("Validation loss fell after its first measurement for 7 of 7 adapters: mean ")
+    assert "one adapter, one seed: no interval" in findings.training(best.head(1), "done")
+    blind = queries.best_steps(steps.assign(validation_loss=float("nan")))
+    assert "no validation loss was measured" in findings.training(blind, "done")
+    assert findings.training(best, "running").startswith("7 adapters in training; training loss ")
+
+
+def test_dataset_counts_whole_figures_alone() -> None:
+    report = results.read(sample.data().path / "report.csv", results.DataRow)
+    assert findings.dataset(report, {}) == "1,540 rows in 7 categories; 1 leak between splits; 0.4 % cut at the longest sequence."
+    assert findings.figure(report, "no such figure") is None
+
+
+def test_an_interval_that_holds_zero_shows_its_signs() -> None:
+    assert findings.interval(-1.5, 2) == "95 % interval −1.50 to +2.00"
+    assert findings.interval(1.5, 2) == "95 % interval 1.50 to 2.00"

@@ -1,0 +1,135 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import queries, runs
+from core.queries import OWN
+from core.results import ALL
+from tests.pages import sample
+
+
+@pytest.fixture
+def found() -> queries.Evaluation:
+    return queries.evaluation(sample.evaluate())
+
+
+def test_wilson_agrees_with_published_intervals() -> None:
+    estimate = queries.wilson(193, 194)  # facts.md: 97.1-99.9 %
+    assert (round(estimate.low, 3), round(estimate.high, 3)) == (0.971, 0.999)
+    estimate = queries.wilson(81, 263)  # Newcombe 1998, Stat. Med. 17, table I: 0.2553 to 0.3662
+    assert (round(estimate.low, 4), round(estimate.high, 4)) == (0.2553, 0.3662)
+    assert queries.wilson(0, 20).low == 0 and queries.wilson(20, 20).high == 1
+    assert math.isnan(queries.wilson(0, 0).value)
+
+
+def test_perplexity_is_exp_of_total_loss_over_total_tokens() -> None:
+    table = pd.DataFrame({"reference_loss": [1.0, 9.0], "reference_tokens": [1, 3]})
+    assert queries.perplexity(table) == pytest.approx(math.exp(10 / 4))
+
+
+def _answers(losses: np.ndarray) -> pd.DataFrame:
+    questions = [f"q{place}" for place in range(len(losses))]
+    return pd.DataFrame({"category": "c", "question": questions, "reference": "r", "reference_loss": losses, "reference_tokens": 10})
+
+
+def test_paired_interval_is_far_narrower_than_an_unpaired_one_when_questions_differ() -> None:
+    hard = np.random.default_rng(1).normal(40, 8, 60)
+    drop = queries.perplexity_drop(_answers(hard), _answers(hard - 3))
+    assert drop.value == pytest.approx(math.exp(hard.mean() / 10) - math.exp((hard.mean() - 3) / 10))
+    assert drop.low < drop.value < drop.high and drop.n == 60 and drop.clear
+    alone = [np.random.default_rng(seed).choice(hard, 60).mean() for seed in range(300)]
+    unpaired = np.ptp(np.percentile(np.exp(np.array(alone) / 10), [2.5, 97.5]))
+    assert drop.high - drop.low < 0.6 * unpaired
+
+
+def test_no_difference_is_not_clear_and_rows_are_paired_by_question() -> None:
+    base = _answers(np.random.default_rng(2).normal(40, 8, 50))
+    noise = base.assign(reference_loss=base["reference_loss"] + np.random.default_rng(3).normal(0, 1, 50))
+    assert not queries.perplexity_drop(base, noise).clear
+    assert queries.perplexity_drop(base, noise.iloc[::-1]) == queries.perplexity_drop(base, noise)
+    assert queries.perplexity_drop(base, noise.iloc[:20]).n == 20
+
+
+def test_own_stands_for_each_categorys_adapter(found: queries.Evaluation) -> None:
+    own = found.answers_of(OWN)
+    assert set(zip(own["category"], own["model"], strict=True)) == {(school, f"{school}-lora") for school in sample.SCHOOLS}
+    assert found.compared == [OWN, "pooled-lora", *sample.MERGED]
+    assert found.baseline == "base"
+
+
+def test_gains_agree_with_scores(found: queries.Evaluation) -> None:
+    gains = queries.gains(found, ["pooled-lora"]).set_index("category")
+    scores = found.scores[(found.scores["model"] == "pooled-lora") & (found.scores["metric"] == "perplexity")].set_index("category")
+    for category in (*sample.SCHOOLS, ALL):
+        assert gains.loc[category, "value"] == pytest.approx(scores.loc[category, "value"])
+    assert gains.loc[ALL, "n"] == 161
+
+
+def test_matrix_marks_what_is_clear(found: queries.Evaluation) -> None:
+    table = queries.matrix(found, "perplexity").set_index(["model", "category"])
+    assert table.loc[("cynic-lora", "cynic"), "clear"] and table.loc[("cynic-lora", "cynic"), "gain"] > 0
+    assert not table.loc[("lexicon-lora", "lexicon"), "clear"]
+    assert not table.loc[("base", "cynic"), "clear"] and table.loc[("base", "cynic"), "gain"] == 0
+    bleu = queries.matrix(found, "bleu").set_index(["model", "category"])
+    assert bleu.loc[("cynic-lora", "cynic"), "gain"] > 0, "higher BLEU is better"
+
+
+def test_an_evaluation_without_base_compares_with_its_first_model(found: queries.Evaluation) -> None:
+    kept = found.models[found.models["model"] != "base"]
+    alone = queries.Evaluation(found.run, kept, found.answers[found.answers["model"] != "base"], found.scores)
+    assert alone.baseline == "pooled-lora"
+    assert "pooled-lora" not in alone.compared
+
+
+def test_win_rates_leave_failures_out_and_count_them() -> None:
+    words = ["fine-tuned", "fine-tuned", "base", "tie", "failed", "unparsed"]
+    rates = queries.win_rates(pd.DataFrame({"category": ["a"] * 4 + ["b"] * 2, "verdict": words})).set_index("category")
+    assert list(rates.loc[ALL, ["n", "wins", "ties", "losses", "failed"]]) == [4, 2, 1, 1, 2]
+    assert rates.loc[ALL, "win_rate"] == 0.5 and rates.loc["b", "n"] == 0 and math.isnan(rates.loc["b", "win_rate"])
+
+
+def test_flips_and_longer_wins() -> None:
+    table = pd.DataFrame(
+        {
+            "verdict": ["fine-tuned", "tie", "base", "failed"],
+            "first_verdict": ["fine-tuned", "base", "base", "failed"],
+            "second_verdict": ["fine-tuned", "fine-tuned", "base", "base"],
+            "base_prediction": ["a", "a", "a b c", "a"],
+            "candidate_prediction": ["a b", "a b", "a", "a b"],
+        }
+    )
+    assert (queries.flips(table).value, queries.flips(table).n) == (pytest.approx(1 / 3), 3)
+    assert (queries.longer_wins(table).value, queries.longer_wins(table).n) == (1.0, 2)
+
+
+def test_examples_are_chosen_by_rule(found: queries.Evaluation) -> None:
+    pairs = queries.side_by_side(found, OWN)
+    chosen = dict(queries.best_median_worst(pairs))
+    assert chosen["Best"]["gain"] == pairs["gain"].max() and chosen["Worst"]["gain"] == pairs["gain"].min()
+    assert (pairs["gain"] > chosen["Median"]["gain"]).sum() == len(pairs) // 2
+    assert len(pairs) == 161 and queries.best_median_worst(pairs.iloc[:0]) == []
+
+
+def test_best_steps_finds_the_lowest_validation() -> None:
+    steps = pd.DataFrame(
+        {
+            "adapter": ["a"] * 3 + ["b"],
+            "step": [1, 2, 3, 1],
+            "epoch": [1.0, 2.0, 3.0, 1.0],
+            "loss": [3.0, 2.0, 1.0, 5.0],
+            "validation_loss": [4.0, 3.0, 3.5, None],
+            "tokens_per_second": 9.0,
+        }
+    )
+    best = queries.best_steps(steps).set_index("adapter")
+    assert list(best.loc["a", ["first", "best", "best_step", "loss", "step"]]) == [4.0, 3.0, 2, 1.0, 3]
+    assert math.isnan(best.loc["b", "best"])
+
+
+def test_stages_of_a_demo_come_after_the_persons_own_runs() -> None:
+    own = sample.evaluate()
+    stage = sample.evaluate()
+    runs.update(stage.run_id, parent="a-demo")
+    assert [run.run_id for run in queries.runs_with("evaluate", "answers.csv")] == [own.run_id, stage.run_id]
