@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false
 
-.PHONY: help setup demo app test test-slow lint chromium clean
+.PHONY: help setup demo app test test-slow lint chromium shipped clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,18 @@ lint: setup ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+SCHOOLS := cynic-lora,hacker-lora,buddhist-lora,kural-lora,wisdom-lora,puritan-lora,lexicon-lora
+
+shipped: setup ## make everything that is shipped anew: adapters, merges, evaluation, verdicts (hours on a CPU)
+	$(PYTHON) -m core train --preset seven_schools --replace
+	$(PYTHON) -m core train --preset seven_schools_pooled --replace
+	$(PYTHON) -m core merge --strategy linear --dtype bf16 --replace --adapters $(SCHOOLS)
+	$(PYTHON) -m core merge --strategy svd --dtype bf16 --replace --adapters $(SCHOOLS)
+	rm merged_adapters/linear_merged_adapter/adapter_model.safetensors  # its recipe says it all
+	$(PYTHON) -m core evaluate --preset seven_schools --models base,$(SCHOOLS),pooled-lora,linear_merged_adapter,svd_merged_adapter
+	for candidate in own pooled-lora linear_merged_adapter svd_merged_adapter; do \
+		$(PYTHON) -m core judge --candidate $$candidate || exit 1; done
 
 chromium:
 	@command -v chromium >/dev/null 2>&1 || { \

@@ -4,7 +4,9 @@
 
 The limits are 180 seconds and 4 GB on 2 cores, counting tokens included, the base model's conversion on first use not.
 `varied` rows are shipped answers with a third of their words exchanged; `template` rows are one sentence with other numbers,
-the worst case for the search of near-duplicates. `--data` measures a file of your own. `load` is the machine's load average at the end: with other work beside it, read `cpu_seconds`.
+the worst case for the search of near-duplicates. `--data` measures a file of your own.
+`load` is the load average at the end:
+with other work beside it, read `cpu_seconds`.
 """
 
 import argparse

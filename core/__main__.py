@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core import runs
-from core.errors import UserError
+from core.errors import UserError, explained
 from core.jobs import local
 from core.jobs.arguments import config_values, parse
 from core.jobs.configure import configure
@@ -28,13 +28,14 @@ def main(words: Sequence[str] | None = None) -> int:
     """Do what the words say. Returns the exit status."""
     try:
         answer, status = _do(parse(sys.argv[1:] if words is None else words))
-    except UserError as error:
-        print(error, file=sys.stderr, flush=True)
-        answer, status = _failure(error), 2
-    except Exception as error:
-        traceback.print_exc()
-        answer, status = _failure(error), 1
-    print(json.dumps(answer, ensure_ascii=False, default=str), flush=True)
+    except Exception as raised:
+        error = explained(raised)
+        if isinstance(error, UserError):
+            print(error, file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+        answer, status = _failure(error), 2 if isinstance(error, UserError) else 1
+    print(json.dumps(answer, default=str), flush=True)
     return status
 
 
@@ -102,7 +103,7 @@ def _result(run: Run) -> Result:
     return answer, 130 if run.status == "cancelled" else 0
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _failure(error: BaseException) -> dict[str, Any]:
     return {"run_id": None, "status": "failed", "outputs": {}, "error": str(error) or type(error).__name__}
 
 

@@ -22,6 +22,7 @@ from core import paths
 from core.errors import UserError
 
 WEIGHTS = "adapter_model.safetensors"
+ROLES = ("own", "pooled", "merged")
 _PREFIX = "base_model.model."
 _REFUSED_FLAGS = {
     "use_dora": "DoRA",
@@ -85,7 +86,7 @@ def find(name: str) -> Path:
 
 def read(folder: Path) -> Adapter:
     """Read a PEFT LoRA folder, made here or elsewhere. Factors are fp32 on the CPU, whatever the file holds."""
-    config = _read_config(folder)
+    config = read_config(folder)
     try:
         tensors = load_file(_weights_file(folder))
     except SafetensorError as error:
@@ -111,10 +112,31 @@ def read(folder: Path) -> Adapter:
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """run.json of an adapter folder; empty where there is none."""
+    """run.json of an adapter folder; empty where there is none, or one that another program wrote for itself."""
     file = folder / "run.json"
-    info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return info
+    info = _read_object(file) if file.exists() else {}
+    return info if info.get("role") in ROLES else {}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """adapter_config.json of a PEFT folder, with ranks and alphas that are numbers."""
+    file = folder / "adapter_config.json"
+    if not file.exists():
+        raise UserError(f"{folder} has no adapter_config.json, so it is no PEFT folder. Give a folder that PEFT saved.")
+    config = _read_object(file)
+    for key, pattern in (("r", "rank_pattern"), ("lora_alpha", "alpha_pattern")):
+        patterns = config.get(pattern) or {}
+        try:
+            re.compile("|".join(patterns))
+            values = [config.get(key, 8), *patterns.values()]
+        except (AttributeError, TypeError, re.error):
+            raise UserError(
+                f"{file}: {pattern} doesn't map patterns of layer names to numbers. Save the adapter again with PEFT."
+            ) from None
+        for value in values:
+            if not isinstance(value, int | float) or not math.isfinite(value) or (key == "r" and value < 1):
+                raise UserError(f"{file} has {key}={value!r}, which can't scale a delta. Save the adapter again with PEFT.")
+    return config
 
 
 def write(adapter: Adapter, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
@@ -145,6 +167,7 @@ def write(adapter: Adapter, folder: Path, dtype: torch.dtype = torch.float32) ->
         tensors[f"{_PREFIX}{layer}.lora_A.weight"] = factor.A.to(dtype, copy=True).contiguous()
         tensors[f"{_PREFIX}{layer}.lora_B.weight"] = factor.B.to(dtype, copy=True).contiguous()
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes files that only their owner can read
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
     if adapter.info:
         (folder / "run.json").write_text(json.dumps(adapter.info, indent=1, ensure_ascii=False) + "\n")
@@ -156,7 +179,7 @@ def content_hash(folder: Path) -> str:
 
     A merge that was shipped without weights is its recipe: which adapters (by their hashes), with which weights.
     """
-    config, recipe = _read_config(folder), read_info(folder).get("recipe")
+    config, recipe = read_config(folder), read_info(folder).get("recipe")
     if recipe and not (folder / WEIGHTS).exists():
         return hashlib.sha256(json.dumps([recipe[key] for key in ("strategy", "weights", "hashes", "rank")]).encode()).hexdigest()[:16]
     digest = hashlib.sha256(
@@ -174,14 +197,14 @@ def _weights_file(folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_object(file: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no adapter_config.json, so it is no PEFT folder. Give a folder that PEFT saved.") from None
+        found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{folder}/adapter_config.json is no JSON ({error}). Save the adapter again.") from None
-    return config
+        raise UserError(f"{file} is no JSON ({error}): it is damaged or half-copied. Copy or save the adapter again.") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file} holds no JSON object. Copy or save the adapter again.")
+    return found
 
 
 def _refuse(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -184,32 +184,37 @@ def _dumbbell(figure: go.Figure, model: str, part: pd.DataFrame, heights: pd.Ser
 
 
 def outcomes(rates: pd.DataFrame) -> go.Figure:
-    """Win, tie and loss shares per category, the interval of the win share as a whisker: queries.win_rates."""
+    """Win, tie and loss shares per category, the interval of the win share as a whisker over them: queries.win_rates."""
     shown = rates[rates["n"] > 0]
     figure = go.Figure()
     for outcome, column in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
-        share = shown[column] / shown["n"]
-        bars = {
-            "type": "data",
-            "symmetric": False,
-            "array": shown["high"] - shown["win_rate"],
-            "arrayminus": shown["win_rate"] - shown["low"],
-        }
-        whisker = {**bars, "color": "#30343A", "thickness": 1.5, "width": 4} if outcome == "win" else None
-        text = [f"{value:,}" if value else "" for value in shown[column]]
         figure.add_bar(
             y=shown["category"],
-            x=share,
+            x=shown[column] / shown["n"],
             name=outcome,
             orientation="h",
             marker_color=OUTCOME[outcome],
-            error_x=whisker,
-            text=text,
+            text=[f"{value:,}" if value else "" for value in shown[column]],
             textposition="inside",
-            insidetextanchor="start" if outcome == "win" else "middle",
+            insidetextanchor="start" if outcome == "win" else "end",
             customdata=shown["n"],
             hovertemplate=f"{outcome} on %{{y}}: %{{x:.1%}}, n %{{customdata}}<extra></extra>",
         )
+    spread = {
+        "type": "data",
+        "symmetric": False,
+        "array": shown["high"] - shown["win_rate"],
+        "arrayminus": shown["win_rate"] - shown["low"],
+    }
+    figure.add_scatter(
+        x=shown["win_rate"],
+        y=shown["category"],
+        mode="markers",
+        marker={"color": INK, "size": 4},
+        error_x={**spread, "color": INK, "thickness": 1.5, "width": 4},
+        showlegend=False,
+        hoverinfo="skip",
+    )
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
@@ -250,32 +255,6 @@ def weights(recipe: dict[str, float]) -> go.Figure:
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(title_text="weight")
     return _dress(figure, 30 * len(names) + 80, legend=False)
-
-
-def cosines(table: pd.DataFrame) -> go.Figure:
-    """Cosine similarity between adapters: a square table with names on both sides."""
-    names = list(table.columns)
-    text = [[f"{value:.2f}" for value in row] for row in table.to_numpy()]
-    figure = go.Figure(
-        go.Heatmap(
-            z=table.to_numpy(),
-            x=names,
-            y=names,
-            zmin=-1,
-            zmax=1,
-            text=text,
-            texttemplate="%{text}",
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            colorscale=DIVERGING,
-            textfont={"color": INK},
-            hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False)
-    return _dress(figure, 30 * len(names) + 110, legend=False)
 
 
 def _dress(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:

@@ -26,13 +26,16 @@ def _listed(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Some = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""Names, at least one."""
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Config(BaseModel):
     """What all configs share: they can't be changed, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class DataConfig(Config):
@@ -65,7 +68,7 @@ class TrainConfig(DataConfig):
     """Rank of the adapters."""
     lora_alpha: float = Field(16, gt=0)
     """LoRA alpha: the delta is scaled by lora_alpha / r."""
-    target_modules: Names = ("q_proj", "k_proj", "v_proj", "o_proj")
+    target_modules: Some = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers that get an adapter, or 'all-linear'."""
     learning_rate: float = Field(5e-4, gt=0, le=1)
     """Peak learning rate."""
@@ -99,7 +102,7 @@ class TrainConfig(DataConfig):
     """Recompute activations in the backward pass: less memory, a third slower."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the saved adapter; bf16 halves the files."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the adapters' start and of the row order."""
     name: str | None = None
     """Adapter name; with several adapters '<name>-<category>'. Empty: '<category>-<method>'."""
@@ -151,13 +154,13 @@ class MergeConfig(Config):
 class EvaluateConfig(DataConfig):
     """Let base model, adapters and merges answer the same held-out questions, and score the answers."""
 
-    models: Names = ("all",)
-    """Models to evaluate: 'base', adapter names, merged adapter names, PEFT folders; 'all': base and everything trained on this base model."""
+    models: Some = ("all",)
+    """Models: 'base', adapters, merges, PEFT folders by name; 'all': base and everything trained on this base model."""
     split: Literal["train", "validation", "test"] = "test"
     """Which rows are asked."""
     limit: int | None = Field(None, ge=1)
     """At most this many rows per category."""
-    metrics: Names = tuple(METRICS)
+    metrics: Some = tuple(METRICS)
     """Metrics, separated by commas."""
     encoder: str = "bundled"
     """Encoder of BERTScore: 'bundled' (all-MiniLM-L6-v2), a folder, or a hub id."""
@@ -171,7 +174,7 @@ class EvaluateConfig(DataConfig):
     """Compute precision. auto: bf16 where the GPU has it, else fp16; fp32 on CPU."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute. auto: CUDA, then MPS, then CPU."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the bootstrap intervals."""
 
     @field_validator("metrics")
@@ -209,7 +212,7 @@ class JudgeConfig(Config):
     """How often a call that was refused, broke off or timed out is tried again."""
     concurrency: int = Field(4, ge=1, le=256)
     """Calls under way at once."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed sent to the judge, and of the bootstrap interval."""
 
     @field_validator("backend")
@@ -222,7 +225,7 @@ class JudgeConfig(Config):
 class DemoConfig(Config):
     """The whole road on the seven schools, small enough for a laptop: train, merge, evaluate, judge."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the run."""
     name: str = "demo"
     """What the demo's adapters and merges start with."""

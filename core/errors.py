@@ -1,5 +1,24 @@
 """The one error that is shown to people as it stands."""
 
+import errno
+import os
+
 
 class UserError(Exception):
     """Something the person can mend. The message says what (with the value), why, and what to do."""
+
+
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+"""What the system says of a disk that is full, or of a folder that can't be written."""
+
+
+def explained(error: BaseException) -> BaseException:
+    """A full disk or a locked folder as the UserError that it is, also out of safetensors, which has no error numbers; else the same."""
+    code = error.errno if isinstance(error, OSError) else next((code for code in STORAGE if f"(os error {code})" in str(error)), None)
+    if code not in STORAGE:
+        return error
+    place = getattr(error, "filename", None) or "A file"
+    return UserError(
+        f"{place} can't be written or read: {os.strerror(code)}. "
+        "Free some space or mend the permissions, or let LYCEUM_HOME and LYCEUM_CACHE name folders that can be written."
+    )

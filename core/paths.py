@@ -11,6 +11,8 @@ from core.errors import UserError
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder that holds this project: sample data and the app."""
 
+MODEL_WORDS = ("base", "all", "own")
+"""Words that stand for something else than an adapter of that name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -54,6 +56,13 @@ def check_name(name: str, kind: str) -> str:
             "Use letters, digits, '.', '_' and '-' (at most 120, starting with a letter or digit)."
         )
     return name
+
+
+def check_model_name(name: str, kind: str) -> str:
+    """`name` if it can be a folder and doesn't mean something else where models are named."""
+    if name in MODEL_WORDS:
+        raise UserError(f"The {kind} name '{name}' can't be used, because it means something else where models are named. Choose another.")
+    return check_name(name, kind)
 
 
 def slug(text: str) -> str:

@@ -100,7 +100,7 @@ def listing(verb: str | None = None, status: Status | None = None, parent: str |
     """Runs, newest first. `parent`: only that run's stages."""
     runs = []
     for file in sorted(paths.results().glob("*/run.json"), reverse=True):
-        with suppress(FileNotFoundError):  # removed since the folder was read
+        with suppress(FileNotFoundError, UserError):  # removed since the folder was read; or damaged, which `read` tells
             runs.append(_parse(file))
     return [run for run in runs if verb in (None, run.verb) and status in (None, run.status) and parent in (None, run.parent)]
 
@@ -156,7 +156,7 @@ def events_since(run_id: str, position: int) -> tuple[list[dict[str, Any]], int]
     with file.open("rb") as opened:
         opened.seek(position)
         lines = opened.read().rpartition(b"\n")[0]
-    return [json.loads(line) for line in lines.splitlines() if line], position + len(lines) + bool(lines)
+    return list(_events(lines.splitlines())), position + len(lines) + bool(lines)
 
 
 def log_tail(run_id: str, lines: int = 20) -> str:
@@ -243,7 +243,16 @@ def versions(*packages: str) -> dict[str, str]:
 
 def _parse(file: Path) -> Run:
     known = {each.name for each in fields(Run)}
-    return Run(**{key: value for key, value in json.loads(file.read_text(encoding="utf-8")).items() if key in known})
+    try:
+        return Run(**{key: value for key, value in json.loads(file.read_text(encoding="utf-8")).items() if key in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is damaged ({error}), so this run can't be told or resumed. Remove its folder.") from None
+
+
+def _events(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):  # a full disk can tear a line
+            yield json.loads(line)
 
 
 def _relative_to_home(path: Path) -> str:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import progress, runs
+from core import runs
 from core.errors import UserError
 from core.runs import Run
 from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
@@ -15,12 +15,14 @@ RESULTS = {"data": "data_run", "train": "train_run", "evaluate": "evaluation", "
 
 
 def finding(found: list[Run]) -> str:
-    """How many of each status, and how long the running one still takes."""
+    """How many of each status."""
     counts = {status: sum(run.status == status for run in found) for status in STATUSES[1:]}
-    said = [f"{number} {status}" for status, number in counts.items() if number]
-    running = next((run for run in found if run.status == "running"), None)
-    now = progress.latest(running.run_id) if running else None
-    return f"{count(len(found), 'job')}: {listed(said)}." + (f" {running.verb}: {now.text}." if running and now else "")
+    return f"{count(len(found), 'job')}: {listed([f'{number} {status}' for status, number in counts.items() if number])}."
+
+
+def first(found: list[Run]) -> str | None:
+    """The job to show unasked: the one that runs, else the newest."""
+    return next((run.run_id for run in found if run.status == "running"), found[0].run_id if found else None)
 
 
 def overview(found: list[Run]) -> str | None:
@@ -62,7 +64,7 @@ def detail(run_id: str, active: bool) -> None:
         parts.chip(run.status)
         st.caption(run.run_id, width="content")
     if run.status in ("queued", "running"):
-        parts.bar(run)
+        parts.how_far(run)
         if st.button("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
             act("cancel", run_id)
     if run.error:
@@ -102,7 +104,7 @@ else:
     status = st.segmented_control("Status", STATUSES, default="all", key="status", bind="query-params", required=True)
     shown_jobs = [run for run in jobs if status in ("all", run.status)]
     selected = overview(shown_jobs)
-    wanted = selected or st.query_params.get("job") or (shown_jobs[0].run_id if shown_jobs else None)
+    wanted = selected or st.query_params.get("job") or first(shown_jobs)
     if selected:
         st.query_params["job"] = selected
     if wanted:

@@ -65,12 +65,12 @@ def weights() -> tuple[list[str], tuple[float, ...]]:
     )
     if not chosen:
         return [], ()
-    columns, even = st.columns(3), round(1 / len(chosen), 2)
-    values = []
-    for place, name in enumerate(chosen):
-        with columns[place % 3]:
+    even, values = round(1 / len(chosen), 2), []
+    for start in range(0, len(chosen), 3):
+        for column, name in zip(st.columns(3), chosen[start : start + 3], strict=False):
             help_text = "Weight in the mix: 0 is off, 1 is all of it."
-            values.append(st.slider(plain(name), -1.0, 2.0, even, 0.05, key=f"weight.{name}", help=help_text, persist_state="session"))
+            key = f"weight.{name}"
+            values.append(column.slider(plain(name), -1.0, 2.0, even, 0.01, key=key, help=help_text, persist_state="session"))
     return chosen, tuple(values)
 
 

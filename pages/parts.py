@@ -171,10 +171,15 @@ def _bars(verb: str) -> None:
 
 
 def bar(run: Run) -> None:
-    """Progress of one job with its time left."""
+    """One job under way: its status, a link to it, its progress with the time left."""
     with st.container(horizontal=True, vertical_alignment="center"):
         chip(run.status)
         st.page_link("pages/jobs.py", label=f"{run.verb} {run.run_id[-4:]}", query_params={"job": run.run_id})
+    how_far(run)
+
+
+def how_far(run: Run) -> None:
+    """A progress bar, or what the job waits for."""
     said = progress.latest(run.run_id)
     if said:
         st.progress(said.share, plain(said.text))

@@ -67,18 +67,18 @@ parts.enter()
 trained = queries.runs_with("train", "steps.csv", done=False)
 if trained:
     title = st.container()
-    run = trained[0]
-    row = st.columns(3, vertical_alignment="bottom")
-    with row[0]:
+    choice, overlay, which = st.columns(3, vertical_alignment="bottom") if len(trained) > 1 else (st.empty(), st.empty(), st.container())
+    with choice:
         run = parts.pick_run(trained, "train_run")
-    others = [other for other in trained if other != run]
-    by_label = {parts.label(other): other for other in others}
-    with row[1]:
-        overlaid = st.multiselect(
-            "Overlay", list(by_label), key="overlay", bind="query-params", placeholder="no other run", max_selections=3
-        )
-    names = list(dict.fromkeys(parts.table(run, "steps.csv", results.Step)["adapter"]))
-    with row[2]:
+    by_label = {parts.label(other): other for other in trained if other != run}
+    overlaid: list[str] = []
+    if by_label:
+        with overlay:
+            overlaid = st.multiselect(
+                "Overlay", list(by_label), key="overlay", bind="query-params", placeholder="no other run", max_selections=3
+            )
+    with which:
+        names = list(dict.fromkeys(parts.table(run, "steps.csv", results.Step)["adapter"]))
         adapters = st.multiselect("Adapters", names, key="train_adapter", bind="query-params", placeholder="all")
     runs_shown = [run, *(by_label[name] for name in overlaid)]
     with title:

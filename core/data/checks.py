@@ -72,7 +72,7 @@ def _word_ids(rows: Sequence[QA]) -> tuple[Ints, Ints, int]:
     flat, starts = array("q"), [0]
     for row in rows:
         text = f"{normalise(row.question)} {row.answer.casefold()}"
-        for word in set(_WORD.findall(text)) or {text}:
+        for word in dict.fromkeys(_WORD.findall(text) or [text]):  # not a set: its order changes from process to process
             flat.append(vocabulary.setdefault(word, len(vocabulary)))
         starts.append(len(flat))
     return np.frombuffer(flat, np.int64), np.array(starts), len(vocabulary)

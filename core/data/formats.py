@@ -218,6 +218,9 @@ def _parquet(path: Path) -> Table:
 
 def _hub(name: str) -> Table:
     """A hub dataset: its train split, or all splits where there is none (rows are split anew by their question)."""
+    from core.models import hub
+
+    hub.settle()
     import datasets
 
     hub_id, _, configuration = name.partition(":")

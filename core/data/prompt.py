@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.errors import UserError
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -38,28 +36,28 @@ class Prompter:
 
     def prompt(self, question: str, category: str) -> list[int]:
         """Token ids of the prompt, up to where the model's answer begins. A prompt is never cut."""
-        messages = [{"role": "user", "content": question}]
-        if self.system_prompt is not None:
-            messages.insert(0, {"role": "system", "content": self.system_prompt.replace("{category}", category)})
-        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return self._ids(str(text))
+        return self._ids([self._text(question, category)])[0]
 
     def encode(self, question: str, answer: str, category: str) -> Encoded:
         """Prompt and answer; an answer that does not fit is cut at its end and then has no end token."""
-        prompt = self.prompt(question, category)
-        end = self.tokenizer.eos_token_id
-        if not isinstance(end, int):
-            raise UserError(
-                "The tokenizer has no end token, so a model could never learn to stop. Use a base model whose tokenizer has one."
-            )
-        whole = [*self._ids(answer), end]
-        room = max(self.max_seq_length - len(prompt), 0)
-        return Encoded(prompt, whole[:room], cut=len(whole) > room)
+        return self.encode_all([(question, answer, category)])[0]
 
     def encode_all(self, rows: Sequence[tuple[str, str, str]]) -> list[Encoded]:
-        """Encode (question, answer, category) rows."""
-        return [self.encode(*row) for row in rows]
+        """Encode (question, answer, category) rows, all of them in two calls of the tokenizer."""
+        prompts = self._ids([self._text(question, category) for question, _, category in rows])
+        answers = self._ids([answer for _, answer, _ in rows])
+        return [self._fit(prompt, [*answer, self.tokenizer.eos_token_id]) for prompt, answer in zip(prompts, answers, strict=True)]
 
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    def _fit(self, prompt: list[int], answer: list[int]) -> Encoded:
+        room = max(self.max_seq_length - len(prompt), 0)
+        return Encoded(prompt, answer[:room], cut=len(answer) > room)
+
+    def _text(self, question: str, category: str) -> str:
+        messages = [{"role": "user", "content": question}]
+        if self.system_prompt is not None:
+            messages.insert(0, {"role": "system", "content": self.system_prompt.replace("{category}", category)})
+        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
         return ids

@@ -47,14 +47,14 @@ class Findings:
 
 def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
     """Read, split, check and count tokens; write report.csv and leaks.csv."""
-    from core.models.load import load_tokenizer
-
     dataset = read(config)
     size = f"{count(len(dataset.rows), 'row')} in {count(len(dataset.categories), 'category', 'categories')}"
     workspace.say(f"{config.data}: {size}. {_capital(dataset.columns)}.")
     for note in dataset.notes:
         workspace.say(f"{_capital(note)}.")
     leaks = checks.leaks(dataset.rows)
+    from core.models.load import load_tokenizer  # slow to import: what is wrong with the data is said before it
+
     prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, _UNLIMITED)
     lengths = count_tokens(dataset, prompter, lambda done, total: workspace.progress(done, total, "rows", "counting tokens"))
     findings = _findings(dataset, lengths, leaks, config.max_seq_length)

@@ -1,6 +1,5 @@
 """Which models an evaluation compares: base, adapters, merges, foreign PEFT folders, each as weights over the adapters of one bank."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,8 +90,7 @@ def _compare_prompts(folders: Sequence[Path], system_prompt: str | None, say: Ca
 def _other_base(folder: Path, base: BaseModel) -> str:
     """Name of the base that the adapter was made on, when it is another one; by content where that is known, else by name."""
     info = adapter.read_info(folder)
-    peft = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    named = str(info.get("base_model") or peft.get("base_model_name_or_path") or "")
+    named = str(info.get("base_model") or adapter.read_config(folder).get("base_model_name_or_path") or "")
     if info.get("base_hash"):
         same = info["base_hash"] == base.content_hash
     else:

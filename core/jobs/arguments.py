@@ -59,6 +59,9 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"Say what to do: python -m core <verb>, with one of: {', '.join(known)}.")
     if words[0] not in (*known, "-h", "--help"):
         raise UserError(f"Unknown verb '{words[0]}'. Choose one of: {', '.join(known)}.")
+    for word in words:
+        if not word.isprintable() and word.encode(errors="replace") != word.encode(errors="surrogateescape"):
+            raise UserError(f"{ascii(word)[1:-1]} is no UTF-8 text, so it can't be kept in a job file. Rename the file, or retype it.")
     found, rest = parser().parse_known_args(join_values(words))
     values = vars(found)
     if rest:

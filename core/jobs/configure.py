@@ -39,6 +39,8 @@ def _sentence(error: ErrorDetails, kind: type[Config]) -> str:
     help_text = kind.model_fields[field].description if field in kind.model_fields else ""
     if error["type"] == "missing":
         return f"Field '{field}' is missing. Give it: --{field} ... ({help_text})"
+    if error["type"] == "too_short":
+        return f"{field} is empty. Name at least one. {help_text}".strip()
     wrong = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{field}={_shown(error['input'])} can't be used: it {_lower(wrong)}. {help_text}".strip()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core import paths, runs
-from core.errors import UserError
+from core.errors import UserError, explained
 from core.jobs import endings
 from core.jobs.configure import configure
 from core.runs import Run, Workspace
@@ -60,14 +60,15 @@ def execute(workspace: Workspace) -> Run:
     run = workspace.run
     try:
         outputs = VERBS[run.verb].load()(configure(run.verb, run.config), workspace)
-    except UserError as error:
-        _ended(run, status="failed", fault="user", error=str(error))
-        raise
     except KeyboardInterrupt:
         _ended(run, status="cancelled")
         endings.clear(run.run_id)
         raise
-    except BaseException as error:
+    except BaseException as raised:
+        error = explained(raised)
+        if isinstance(error, UserError):
+            _ended(run, status="failed", fault="user", error=str(error))
+            raise error from raised
         if run.parent is None:
             traceback.print_exc()
         _ended(run, status="failed", fault="bug", error=_sentence(error, run))

@@ -23,6 +23,7 @@ The races, and why no job is lost or run twice:
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from core.jobs import endings, locks
 from core.runs import ENDED, Run
 from core.verbs import VERBS
 
-TERM_SECONDS = 2.0
+TERM_SECONDS = 1.0
 """How long a cancelled job may take to end by itself."""
 KILL_SECONDS = 2.5
 """How long its end may take after SIGKILL."""
@@ -55,6 +56,9 @@ def submit(verb: str, config: Config) -> Run:
     try:
         runs.write(run)
         _start_worker(run, descriptor)
+    except OSError:
+        shutil.rmtree(run.path)
+        raise
     finally:
         os.close(descriptor)
     return run

@@ -1,6 +1,5 @@
 """The adapters of a merge: found, read, and held against each other before anything is computed."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,13 @@ class Parent:
 
 
 def find(names: Sequence[str], weights: Sequence[float]) -> list[tuple[str, Path, float]]:
-    """Name, folder and weight of each adapter; no weights: 1/n each. Refuses repeats, weights that are no numbers, and all zeros."""
+    """Name, folder and weight of each adapter; no weights: 1/n each. Refuses repeats and all zeros."""
     weights = weights or [1 / len(names)] * len(names)
     found: dict[Path, str] = {}
-    for name, weight in zip(names, weights, strict=True):
+    for name in names:
         folder = adapter.find(name).resolve()
         if folder in found:
             raise UserError(f"'{name}' and '{found[folder]}' are the same adapter. Name it once and give it the sum of the weights.")
-        if not math.isfinite(weight):
-            raise UserError(f"The weight of '{name}' is {weight}, which is no number to multiply with. Give a finite number; 0 is off.")
         found[folder] = name
     if not any(weights):
         raise UserError("All weights are 0, so the merge would be the base model. Give at least one adapter a weight other than 0.")

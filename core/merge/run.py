@@ -20,7 +20,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def run(config: MergeConfig, workspace: Workspace) -> dict[str, Any]:
     """Merge `config.adapters` and publish merged_adapters/<name>. Returns where it is, its recipe, and how far it is from the exact sum."""
-    name = _free_name(config)
+    name = _free_name(config, workspace)
     everyone = parents.find(config.adapters, config.weights)
     active = [_parent(*each) for each in everyone if each[2] != 0]
     for warning in parents.check(active):
@@ -71,12 +71,13 @@ def read(folder: Path) -> Adapter:
     return Adapter(folder.name, merged, active[0].adapter.base_model, info)
 
 
-def _free_name(config: MergeConfig) -> str:
+def _free_name(config: MergeConfig, workspace: Workspace) -> str:
     """The merge's name, refused before any work when it is taken or would hide behind an adapter's."""
-    name = paths.check_name(config.name or f"{config.strategy}_merged_adapter", "merged adapter")
+    name = paths.check_model_name(config.name or f"{config.strategy}_merged_adapter", "merged adapter")
     if (paths.adapters() / name).exists():
         raise UserError(f"'{name}' is the name of an adapter already, and names must tell models apart. Choose another name.")
-    if (paths.merged_adapters() / name).exists() and not config.replace:
+    final = paths.merged_adapters() / name
+    if final.exists() and not config.replace and not workspace.made(final):
         raise UserError(f"The merged adapter '{name}' exists already. Choose another name, or say replace=true.")
     return name
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
+from core.models import hub
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,10 @@ def encoder_folder(name: str) -> Path | str:
             )
         return Path(spec.submodule_search_locations[0]) / "model"
     folder = Path(name).expanduser()
-    return folder if folder.is_dir() else name
+    if folder.is_dir():
+        return folder
+    hub.settle()
+    return name
 
 
 class Encoder:

@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from core import paths
 from core.errors import UserError
-from core.models import bundled
+from core.models import bundled, hub
 
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}"
@@ -182,6 +182,7 @@ def _fetched(name: str) -> Path:
     """The snapshot of a hub id: from the hub's cache when complete there, else downloaded."""
     if not _HUB_ID.fullmatch(name):
         raise UserError(f"There is no folder '{name}', and it is no hub id either. {_choices()}")
+    hub.settle()
     try:
         return Path(snapshot_download(name, allow_patterns=_FILES, ignore_patterns=_NOT_FILES))
     except LocalEntryNotFoundError as error:

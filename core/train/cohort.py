@@ -103,14 +103,14 @@ def _name(config: TrainConfig, role: Role, categories: tuple[str, ...]) -> str:
     """`<category>-<method>`, or with a name `<name>-<category>`; a single adapter takes the name itself."""
     group = "pooled" if role == "pooled" else paths.slug(categories[0])
     if config.name is None:
-        return paths.check_name(f"{group}-{config.method}", "adapter")
+        return paths.check_model_name(f"{group}-{config.method}", "adapter")
     single = config.categories == ("pooled",) or (config.categories != ("each",) and len(config.categories) == 1)
-    return paths.check_name(config.name if single else f"{config.name}-{group}", "adapter")
+    return paths.check_model_name(config.name if single else f"{config.name}-{group}", "adapter")
 
 
 def _encode(rows: Sequence[QA], prompter: Prompter) -> list[Encoded]:
     """Token ids of the rows; those without any answer token teach nothing and are left out."""
-    encoded = (prompter.encode(row.question, row.answer, row.category) for row in rows)
+    encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in rows])
     return [example for example in encoded if example.answer]
 
 

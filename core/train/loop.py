@@ -7,6 +7,7 @@ Each optimiser step takes the next rows of every live member, groups all of them
 so each member's gradient is that of its own token mean. Clipping, learning rate, steps and stopping are per member.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from core.bank import AdapterBank
 from core.data.batches import by_length, collate
 from core.data.prompt import Encoded
+from core.errors import UserError
 from core.models.load import BaseModel
 from core.models.loss import row_losses, token_losses
 from core.results import Step
@@ -62,6 +64,7 @@ class Cohort:
         begun, live = time.perf_counter(), self.live
         batches = {k: self.members[k].batch(self.progress[k].step) for k in live}
         losses = self._backward(batches)
+        self._refuse_divergence(losses)
         norms = self._update(live)
         seconds = time.perf_counter() - begun
         speed = sum(len(example) for batch in batches.values() for example in batch) / seconds
@@ -78,6 +81,14 @@ class Cohort:
             for k, member in enumerate(self.members):
                 if member.config.keep == "best" and self.progress[k].best_loss is not None:
                     tensor.detach()[k].copy_(self.best[name][k])
+
+    def _refuse_divergence(self, losses: dict[int, float]) -> None:
+        for k, loss in losses.items():
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"The training of '{self.members[k].name}' diverged: its loss is {loss} at step {self.progress[k].step + 1}. "
+                    "Start a new run with a lower learning_rate or lora_alpha."
+                )
 
     def _backward(self, batches: dict[int, list[Encoded]]) -> dict[int, float]:
         """Gradients of the summed token means, and each member's mean loss."""

@@ -55,7 +55,9 @@ def _train(cohort: Cohort, workspace: Workspace) -> None:
     file, totals = workspace.path / "steps.csv", sum(member.total_steps for member in cohort.members)
     if checkpoint.load(cohort, workspace.scratch):
         workspace.say(f"Resumed after step {max(progress.step for progress in cohort.progress)}.")
-    _keep_until(file, {member.name: progress.step for member, progress in zip(cohort.members, cohort.progress, strict=True)})
+        _keep_until(file, {member.name: progress.step for member, progress in zip(cohort.members, cohort.progress, strict=True)})
+    else:
+        file.unlink(missing_ok=True)
     told = 0.0
 
     def record(rows: list[Step]) -> None:
@@ -72,11 +74,10 @@ def _train(cohort: Cohort, workspace: Workspace) -> None:
 
 def _keep_until(file: Path, steps: dict[str, int]) -> None:
     """Cut a steps.csv that a killed run left back to the checkpoint."""
-    if file.exists():
-        table = results.read(file, Step)
-        kept = table[table["step"] <= table["adapter"].map(steps)]
-        rows = [Step(**{key: None if value != value else value for key, value in row.items()}) for row in kept.to_dict("records")]
-        results.write(file, rows, Step)
+    table = results.read(file, Step).dropna(subset="tokens_per_second")  # a row that a full disk cut short lacks its last cell
+    kept = table[table["step"] <= table["adapter"].map(steps)]
+    rows = [Step(**{key: None if value != value else value for key, value in row.items()}) for row in kept.to_dict("records")]
+    results.write(file, rows, Step)
 
 
 def _check_names(members: list[Member], config: TrainConfig, workspace: Workspace) -> None:
@@ -85,6 +86,9 @@ def _check_names(members: list[Member], config: TrainConfig, workspace: Workspac
         for member in members
         if (paths.adapters() / member.name).exists() and not workspace.made(paths.adapters() / member.name)
     ]
+    merged = [member.name for member in members if (paths.merged_adapters() / member.name).exists()]
+    if merged:
+        raise UserError(f"merged_adapters/ has {', '.join(merged)} already, and names must tell models apart. Choose another name.")
     if taken and not config.replace:
         raise UserError(f"adapters/ has {', '.join(taken)} already. Choose another name, or say replace=true to train it anew.")
 

@@ -1,6 +1,7 @@
 """Reading and writing PEFT folders, held against peft itself."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,36 @@ def test_damaged_files_are_refused(peft_adapter, tmp_path):
         adapter.read(folder)
     with pytest.raises(UserError, match="no PEFT folder"):
         adapter.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"r": 0}, "r=0"),
+        ({"r": None}, "r=None"),
+        ({"lora_alpha": "much"}, "lora_alpha='much'"),
+        ({"rank_pattern": [4]}, "rank_pattern doesn't map"),
+        ({"alpha_pattern": {"(": 4}}, "alpha_pattern doesn't map"),
+    ],
+)
+def test_a_config_that_scales_nothing_is_refused(peft_adapter, fields, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        adapter.read(change_config(peft_adapter("odd"), **fields))
+
+
+@pytest.mark.parametrize(("content", "sentence"), [("[]", "holds no JSON object"), ("{", "no JSON"), ("", "no JSON")])
+def test_json_that_is_damaged_is_refused(peft_adapter, content, sentence):
+    for file in ("run.json", "adapter_config.json"):
+        folder = peft_adapter(f"odd-{file[:3]}")
+        (folder / file).write_text(content)
+        with pytest.raises(UserError, match=f"{file}.*{sentence}"):
+            adapter.read(folder)
+
+
+def test_a_run_json_of_another_program_is_not_ours(peft_adapter):
+    folder = peft_adapter("foreign")
+    (folder / "run.json").write_text('{"role": "experiment", "config": 5}')
+    assert adapter.read(folder).info == {}
 
 
 def test_find(home, tmp_path, monkeypatch):

@@ -65,9 +65,9 @@ def test_dumbbell_whiskers_are_the_interval_of_the_drop(found: queries.Evaluatio
 
 def test_outcomes_fill_the_whole_bar_and_carry_the_interval() -> None:
     rates = queries.win_rates(results.read(sample.judge().path / "verdicts.csv", results.Verdict))
-    win, tie, loss = charts.outcomes(rates).data
+    win, tie, loss, whisker = charts.outcomes(rates).data
     assert [sum(shares) for shares in zip(win.x, tie.x, loss.x, strict=True)] == pytest.approx([1] * 8)
-    assert win.x[0] + win.error_x.array[0] == pytest.approx(rates["high"][0])
+    assert whisker.x[0] + whisker.error_x.array[0] == pytest.approx(rates["high"][0])
     assert (win.marker.color, loss.marker.color) == (charts.OUTCOME["win"], charts.OUTCOME["loss"])
 
 
@@ -86,9 +86,3 @@ def test_a_weight_of_zero_stays_visible() -> None:
 def test_rows_by_category_stack_the_splits() -> None:
     counts = pd.DataFrame([("a", "train", 8), ("a", "validation", 1), ("a", "test", 1)], columns=["category", "split", "value"])
     assert [trace.x[0] for trace in charts.rows_by_category(counts).data] == [8, 1, 1]
-
-
-def test_cosines_are_square() -> None:
-    names = ["a", "b"]
-    heat = charts.cosines(pd.DataFrame([[1, 0.2], [0.2, 1]], names, names)).data[0]
-    assert (heat.x, heat.y) == (("a", "b"), ("a", "b")) and list(heat.text[0]) == ["1.00", "0.20"]

@@ -64,6 +64,25 @@ def test_configure_tells_every_wrong_field_in_one_sentence():
     assert lines[1] == "epochs=-1 can't be used: it should be greater than 0. Passes over each adapter's training rows."
 
 
+@pytest.mark.parametrize(
+    ("verb", "fields", "sentence"),
+    [
+        ("merge", {"adapters": "a,b", "weights": "nan,1"}, "weights=nan can't be used: it should be a finite number"),
+        ("merge", {"adapters": "a,b", "weights": "1,inf"}, "weights=inf can't be used: it should be a finite number"),
+        ("train", {"lora_alpha": "inf"}, "lora_alpha=inf can't be used: it should be a finite number"),
+        ("train", {"seed": "-1"}, "seed=-1 can't be used: it should be greater than or equal to 0"),
+        ("evaluate", {"seed": str(2**32)}, "seed=4294967296 can't be used: it should be less than 4294967296"),
+        ("train", {"target_modules": ""}, "target_modules is empty. Name at least one."),
+        ("evaluate", {"models": " , "}, "models is empty. Name at least one."),
+        ("evaluate", {"metrics": ""}, "metrics is empty. Name at least one."),
+    ],
+)
+def test_what_no_computation_could_use_is_told_before_anything_runs(verb, fields, sentence):
+    with pytest.raises(UserError) as error:
+        configure(verb, fields)
+    assert str(error.value).startswith(sentence)
+
+
 def test_configure_answers_an_unknown_verb_with_the_known_ones():
     with pytest.raises(UserError, match="Unknown verb 'tame'. Choose one of: data, train, merge, evaluate, judge, demo."):
         configure("tame", {})

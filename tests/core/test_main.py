@@ -192,6 +192,7 @@ def test_a_job_file_that_cannot_be_used_is_told(tmp_path, content, sentence):
         (["merge", "--strategy", "svd"], "Field 'adapters' is missing. Give it: --adapters ... (Adapters to merge"),
         (["merge", "--adapters", "a,b", "--weights", "1"], "1 weights were given for 2 adapters."),
         (["merge", "--adapters", "a", "--weights", "much"], "weights=much can't be used: it should be a valid number"),
+        (["train", "--data", "\udcff.jsonl"], "\\udcff.jsonl is no UTF-8 text"),
         (["jobs", "--resum", "last"], "Unknown field '--resum' for jobs. Choose among: --resume, --cancel, --remove."),
         (["jobs", "--resume", "a", "--cancel", "b"], "not allowed with argument"),
     ],
@@ -202,6 +203,19 @@ def test_what_cannot_be_used_is_told_in_a_sentence(words, sentence, capsys):
     assert answer["status"] == "failed" and answer["run_id"] is None and answer["outputs"] == {}
     assert sentence in answer["error"] and sentence in errors
     assert not runs.listing(), "nothing was submitted"
+
+
+def test_a_home_that_cannot_be_written_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LYCEUM_HOME", str(tmp_path / "file" / "home"))
+    status, answer, errors = said(capsys, "data")
+    assert status == 2 and "can't be written" in answer["error"] and "Traceback" not in errors
+
+
+def test_a_terminal_without_unicode_gets_the_last_line_too(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    status, answer, _ = core("train", "--method", "日本")
+    assert status == 2 and answer["error"].startswith("Unknown tuning method '日本'")
 
 
 def test_several_mistakes_are_told_at_once(capsys):

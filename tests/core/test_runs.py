@@ -108,6 +108,24 @@ def test_events_are_read_whole_by_kind_and_from_a_position():
     assert runs.read_events(workspace.run.run_id, "say") == later
 
 
+def test_an_event_that_a_full_disk_tore_does_not_hide_the_others():
+    workspace = runs.Workspace(runs.create("train", {}))
+    workspace.say("before")
+    with (workspace.path / "events.jsonl").open("a") as file:
+        file.write('{"time": "2026\n')
+    workspace.say("after")
+    assert [event["message"] for event in runs.read_events(workspace.run.run_id)] == ["before", "after"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_run_is_told_and_does_not_hide_the_others(content):
+    whole, damaged = runs.create("train", {}), runs.create("train", {})
+    (damaged.path / "run.json").write_text(content)
+    assert runs.listing() == [whole]
+    with pytest.raises(UserError, match="is damaged"):
+        runs.read(damaged.run_id)
+
+
 def test_log_tail_gives_the_last_lines_of_a_long_log():
     run = runs.create("data", {})
     assert runs.log_tail(run.run_id) == ""

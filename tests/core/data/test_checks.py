@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,9 +16,8 @@ from core.data.checks import THRESHOLD, leaks, repeats
 from core.data.read import QA
 from core.data.split import Split
 
-SCHOOLS = [
-    json.loads(line) for line in (Path(__file__).parents[3] / "data" / "seven_schools.jsonl").read_text(encoding="utf-8").splitlines()
-]
+PROJECT = Path(__file__).parents[3]
+SCHOOLS = [json.loads(line) for line in (PROJECT / "data" / "seven_schools.jsonl").read_text(encoding="utf-8").splitlines()]
 ORDER = {"train": 0, "validation": 1, "test": 2}
 
 
@@ -85,6 +87,17 @@ def test_chinese_is_compared_by_character() -> None:
         qa("水为什么会结冰", "因为冷", "test"),
     ]
     assert [leak.row for leak in leaks(rows)] == [1]
+
+
+def test_the_same_leaks_are_found_in_every_process() -> None:
+    code = (
+        "import json; from core.config import DataConfig; from core.data import checks; from core.data.read import read;"
+        "words, starts, vocabulary = checks._word_ids(read(DataConfig()).rows[:50]);"
+        "print(checks._signatures(words, starts, vocabulary, 0).tolist())"
+    )
+    environments = [{**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2")]
+    one, other = (subprocess.run([sys.executable, "-c", code], env=env, cwd=PROJECT, check=True, stdout=-1).stdout for env in environments)
+    assert one == other
 
 
 def test_repeats_are_counted_on_question_and_category() -> None:

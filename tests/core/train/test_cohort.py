@@ -53,7 +53,7 @@ def test_max_steps_is_an_upper_bound() -> None:
         ({}, ["cynic-lora", "hacker-lora", "lexicon-lora"]),
         ({"name": "v2"}, ["v2-cynic", "v2-hacker", "v2-lexicon"]),
         ({"categories": "pooled"}, ["pooled-lora"]),
-        ({"categories": "pooled", "name": "all"}, ["all"]),
+        ({"categories": "pooled", "name": "everything"}, ["everything"]),
         ({"categories": "cynic", "name": "mine"}, ["mine"]),
         ({"categories": "cynic,lexicon", "name": "mine"}, ["mine-cynic", "mine-lexicon"]),
         ({"method": "qlora", "categories": "cynic"}, ["cynic-qlora"]),

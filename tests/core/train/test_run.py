@@ -18,7 +18,7 @@ from core.models.load import load
 from core.results import Step
 from core.runs import Workspace
 from core.train import loop
-from core.train.run import run
+from core.train.run import _keep_until, run
 
 Train = Callable[..., dict]
 
@@ -169,6 +169,7 @@ def test_saved_in_bf16_when_asked(train: Train) -> None:
         ({"categories": ""}, "nothing to train"),
         ({"max_seq_length": 16}, "No category .* has a training row"),
         ({"name": "../x", "categories": "pooled"}, "name '../x' can't be used"),
+        ({"name": "base", "categories": "pooled"}, "name 'base' can't be used"),
     ],
 )
 def test_mistakes_get_a_sentence(train: Train, fields: dict, sentence: str) -> None:
@@ -183,3 +184,31 @@ def test_a_taken_name_is_refused_unless_replace(train: Train) -> None:
         train(categories="pooled", max_steps=2)
     train(categories="pooled", max_steps=2, replace=True)
     assert not all(torch.equal(tensor, weights("pooled-lora")[key]) for key, tensor in before.items())
+
+
+def test_training_that_diverges_is_told_and_publishes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = loop.token_losses
+
+    def exploding(model: object, batch: object) -> tuple[torch.Tensor, torch.Tensor]:
+        losses, rows = honest(model, batch)
+        return losses * float("nan"), rows
+
+    monkeypatch.setattr(loop, "token_losses", exploding)
+    with pytest.raises(UserError, match="training of 'pooled-lora' diverged: its loss is nan at step 1"):
+        train(categories="pooled")
+    assert not list(paths.adapters().glob("*"))
+
+
+def test_a_name_that_a_merge_has_is_refused(train: Train) -> None:
+    (paths.merged_adapters() / "both").mkdir(parents=True)
+    with pytest.raises(UserError, match="merged_adapters/ has both already"):
+        train(categories="pooled", name="both", replace=True)
+
+
+def test_a_table_that_was_cut_short_is_mended_on_resuming(tmp_path: Path) -> None:
+    file, row = tmp_path / "steps.csv", Step("a", 1, 0.1, 2.0, None, 1.0, 0.1, 100.0)
+    results.append(file, [row], Step)
+    with file.open("a") as table:
+        table.write("a,1")
+    _keep_until(file, {"a": 1})
+    assert len(file.read_text().splitlines()) == 2

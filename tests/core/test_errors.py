@@ -1,0 +1,28 @@
+"""A full disk is the person's to mend, whoever says it."""
+
+import errno
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from core.errors import UserError, explained
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG])
+def test_a_disk_that_cannot_be_written_is_the_persons_to_mend(code):
+    error = explained(OSError(code, "?", "/somewhere/run.json"))
+    assert isinstance(error, UserError) and str(error).startswith("/somewhere/run.json can't be written or read: ")
+
+
+def test_safetensors_says_it_in_words(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SafetensorError) as refused:
+        save_file({"a": torch.zeros(1)}, tmp_path / "file" / "a.safetensors")
+    assert "Not a directory" in str(explained(refused.value))
+
+
+def test_other_errors_stay_what_they_are():
+    for error in (ValueError("no"), FileNotFoundError(errno.ENOENT, "?"), UserError("so")):
+        assert explained(error) is error
