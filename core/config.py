@@ -15,6 +15,9 @@ from core.merge import STRATEGIES
 from core.registry import lookup
 from core.train import METHODS
 
+CHOICES = {"method": METHODS, "strategy": STRATEGIES, "backend": BACKENDS, "metrics": METRICS}
+"""Fields whose values are the rows of a table."""
+
 
 def _listed(value: Any) -> Any:
     """A list given as text: JSON, or parts between commas."""

@@ -10,19 +10,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from core import paths, runs, uploads
-from core.config import Config
+from core.config import CHOICES, Config
 from core.errors import UserError
-from core.evaluate import METRICS
-from core.judge import BACKENDS
-from core.merge import STRATEGIES
-from core.registry import Entry
-from core.train import METHODS
 from core.verbs import VERBS
 from core.wording import count, duration, plain, seconds_between
 from pages import parts
-
-CHOICES: dict[str, Mapping[str, Entry]] = {"method": METHODS, "strategy": STRATEGIES, "backend": BACKENDS, "metrics": METRICS}
-"""Fields whose values are rows of a registry."""
 
 LABELS = {"r": "Rank r", "lora_alpha": "LoRA alpha", "base_url": "Base URL", "nf4": "NF4", "max_seq_length": "Longest row in tokens"}
 

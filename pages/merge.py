@@ -53,7 +53,7 @@ def cost(found: queries.Evaluation, name: str, finding: str) -> None:
 
 
 def weights() -> tuple[list[str], tuple[float, ...]]:
-    """Which adapters to merge, and a slider for each: 0 is off."""
+    """Which adapters to merge, and a slider for each: 0 is off. No weights stand for 1/n each."""
     st.session_state.setdefault("merge.adapters", form.adapters())
     chosen = st.multiselect(
         "Adapters",
@@ -71,7 +71,8 @@ def weights() -> tuple[list[str], tuple[float, ...]]:
             help_text = "Weight in the mix: 0 is off, 1 is all of it."
             key = f"weight.{name}"
             values.append(column.slider(plain(name), -1.0, 2.0, even, 0.01, key=key, help=help_text, persist_state="session"))
-    return chosen, tuple(values)
+    untouched = set(values) == {even}  # 1/n exactly, which a slider's two decimals can't say
+    return chosen, () if untouched else tuple(values)
 
 
 parts.enter()

@@ -10,17 +10,11 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from core.config import CHOICES
 from core.errors import UserError
-from core.evaluate import METRICS
 from core.jobs.configure import verb
-from core.judge import BACKENDS
-from core.merge import STRATEGIES
 from core.presets import PRESETS
-from core.train import METHODS
 from core.verbs import VERBS
-
-TABLES = {"method": METHODS, "strategy": STRATEGIES, "backend": BACKENDS, "metrics": METRICS}
-"""Fields whose values are the rows of a table."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,7 +96,7 @@ def _add_field(command: Parser, field: str, info: FieldInfo) -> None:
 
 def _help(field: str, info: FieldInfo) -> str:
     literal = [value for part in (info.annotation, *typing.get_args(info.annotation)) for value in _literals(part)]
-    choices = list(TABLES[field]) if field in TABLES else literal
+    choices = list(CHOICES[field]) if field in CHOICES else literal
     default = "required" if info.is_required() else f"default: {_shown(info.default)}"
     return f"{info.description or ''} [{'one of: ' + ', '.join(map(str, choices)) + '; ' if choices else ''}{default}]".strip()
 
