@@ -14,6 +14,9 @@ from core.models.embed import Encoder
 TIE_MARGIN = 0.02
 """Two answers whose cosines with the reference differ by less are a tie."""
 
+EMPTY = -1.0
+"""The cosine of an empty answer: the lowest there is."""
+
 
 class Similarity:
     """A baseline for real judges. `judge_model` may name another encoder: a folder or a hub id."""
@@ -34,7 +37,7 @@ class Similarity:
     def compare(self, comparison: Comparison) -> Reply:
         """The closer answer, or a tie below the margin; the reply's text shows both figures."""
         reference = self._vector(comparison.reference)
-        a, b = (float(reference @ self._vector(text)) for text in (comparison.a, comparison.b))
+        a, b = (float(reference @ self._vector(text)) if text.strip() else EMPTY for text in (comparison.a, comparison.b))
         choice: Choice = "tie" if abs(a - b) < TIE_MARGIN else "A" if a > b else "B"
         return Reply(
             f"{choice} (cosine with the reference: A {a:.3f}, B {b:.3f}; a tie below {TIE_MARGIN}). "

@@ -64,8 +64,9 @@ class Cohort:
         begun, live = time.perf_counter(), self.live
         batches = {k: self.members[k].batch(self.progress[k].step) for k in live}
         losses = self._backward(batches)
-        self._refuse_divergence(losses)
+        self._refuse_divergence("loss", losses)
         norms = self._update(live)
+        self._refuse_divergence("gradient norm", norms)
         seconds = time.perf_counter() - begun
         speed = sum(len(example) for batch in batches.values() for example in batch) / seconds
         ending = [k for k in live if self.members[k].ends_epoch(self.progress[k].step)]
@@ -82,11 +83,11 @@ class Cohort:
                 if member.config.keep == "best" and self.progress[k].best_loss is not None:
                     tensor.detach()[k].copy_(self.best[name][k])
 
-    def _refuse_divergence(self, losses: dict[int, float]) -> None:
-        for k, loss in losses.items():
-            if not math.isfinite(loss):
+    def _refuse_divergence(self, what: str, figures: dict[int, float]) -> None:
+        for k, figure in figures.items():
+            if not math.isfinite(figure):
                 raise UserError(
-                    f"The training of '{self.members[k].name}' diverged: its loss is {loss} at step {self.progress[k].step + 1}. "
+                    f"The training of '{self.members[k].name}' diverged: its {what} is {figure} at step {self.progress[k].step + 1}. "
                     "Start a new run with a lower learning_rate or lora_alpha."
                 )
 

@@ -300,3 +300,11 @@ def test_similarity_ties_equal_answers(judge: Judge, file: Path) -> None:
     with ChatServer() as server:
         _, table, _ = judge(server, backend="similarity", base_url=None)
     assert table["verdict"][1] == "tie"
+
+
+def test_similarity_never_lets_an_empty_answer_win(judge: Judge, file: Path) -> None:
+    file.write_text(file.read_text().replace("virtue is courage", ""))
+    with ChatServer() as server:
+        _, table, _ = judge(server, backend="similarity", base_url=None)
+    empty = table["candidate_prediction"] == ""
+    assert empty.any() and set(table.loc[empty, "verdict"]) == {"base"}

@@ -199,6 +199,11 @@ def test_training_that_diverges_is_told_and_publishes_nothing(train: Train, monk
     assert not list(paths.adapters().glob("*"))
 
 
+def test_a_gradient_without_end_is_told_instead_of_clipped_to_nothing(train: Train) -> None:
+    with pytest.raises(UserError, match="diverged: its (loss|gradient norm) is (inf|nan)"):
+        train(categories="pooled", lora_alpha=1e30, max_steps=5)
+
+
 def test_a_name_that_a_merge_has_is_refused(train: Train) -> None:
     (paths.merged_adapters() / "both").mkdir(parents=True)
     with pytest.raises(UserError, match="merged_adapters/ has both already"):
