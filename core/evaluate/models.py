@@ -80,10 +80,11 @@ def _check_base(folder: Path, base: BaseModel, by_name: bool, say: Callable[[str
 
 def _compare_prompts(folders: Sequence[Path], system_prompt: str | None, say: Callable[[str], None]) -> None:
     """Adapters are at their best under the prompt that they were trained with."""
-    configs = {folder.name: adapter.read_info(folder).get("config") for folder in folders}
-    for trained_with in {config.get("system_prompt") for config in configs.values() if config}:
+    configs = {folder.name: adapter.read_info(folder).get("config") or {} for folder in folders}
+    prompts = {name: config["system_prompt"] for name, config in configs.items() if "system_prompt" in config}
+    for trained_with in set(prompts.values()):
         if trained_with != system_prompt:
-            names = [name for name, config in configs.items() if config and config.get("system_prompt") == trained_with]
+            names = [name for name, prompt in prompts.items() if prompt == trained_with]
             say(f"Careful: {', '.join(names)} trained with system_prompt={trained_with!r}, but answers here with {system_prompt!r}.")
 
 

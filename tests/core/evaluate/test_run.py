@@ -259,3 +259,12 @@ def test_a_wrong_encoder_is_said_before_anything_is_answered(tiny_base, tiny_dat
     with pytest.raises(UserError, match="encoder=nobody/nothing can't be loaded"):
         evaluate(quick(tiny_base, tiny_data, models="base", metrics=("bertscore",), encoder="nobody/nothing"))
     assert runs.read_events(runs.read("last").run_id, "progress") == []
+
+
+def test_another_system_prompt_than_in_training_is_said(base, tiny_base, tiny_data):
+    make_adapter(base, "told", 5, config={"system_prompt": "Voice: {category}."})
+    make_adapter(base, "plain", 6, config={"system_prompt": None})
+    make_adapter(base, "both", 7, paths.merged_adapters() / "both", role="merged", config={"strategy": "svd"})
+    said = evaluate(quick(tiny_base, tiny_data, models=("told", "plain", "both"))).said
+    said = [line for line in said if "system_prompt" in line]
+    assert said == ["Careful: told trained with system_prompt='Voice: {category}.', but answers here with None."]

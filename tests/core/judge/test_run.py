@@ -303,7 +303,7 @@ def test_similarity_ties_equal_answers(judge: Judge, file: Path) -> None:
 
 
 def test_similarity_never_lets_an_empty_answer_win(judge: Judge, file: Path) -> None:
-    file.write_text(file.read_text().replace("virtue is courage", ""))
+    file.write_text(file.read_text().replace("no idea", "").replace("virtue is courage", "%%% 4711 %%%"))
     with ChatServer() as server:
         _, table, _ = judge(server, backend="similarity", base_url=None)
     empty = table["candidate_prediction"] == ""
