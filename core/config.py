@@ -60,7 +60,18 @@ class DataConfig(Config):
     """Longest row in tokens, prompt and answer together; longer answers are cut."""
 
 
-class TrainConfig(DataConfig):
+class ModelConfig(DataConfig):
+    """What the verbs share that compute on the base model."""
+
+    quantization: Literal["none", "nf4"] = "none"
+    """Hold the base model in 4 bit (NF4 with double quantisation). Method qlora always does."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Compute precision. auto: bf16 where the GPU has it, else fp16; fp32 on CPU."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute. auto: CUDA, then MPS, then CPU."""
+
+
+class TrainConfig(ModelConfig):
     """Train one adapter per category in one pass, one on everything, or those you name."""
 
     method: str = "lora"
@@ -95,12 +106,6 @@ class TrainConfig(DataConfig):
     """Stop an adapter when its validation loss has not improved for this many epochs."""
     keep: Literal["best", "last"] = "best"
     """Which weights are saved: those of the epoch with the lowest validation loss, or the last."""
-    quantization: Literal["none", "nf4"] = "none"
-    """Hold the base model in 4 bit (NF4 with double quantisation). Method qlora always does."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Compute precision. auto: bf16 where the GPU has it, else fp16; fp32 on CPU."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute. auto: CUDA, then MPS, then CPU."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third slower."""
     dtype: Literal["fp32", "bf16"] = "fp32"
@@ -154,7 +159,7 @@ class MergeConfig(Config):
         return self
 
 
-class EvaluateConfig(DataConfig):
+class EvaluateConfig(ModelConfig):
     """Let base model, adapters and merges answer the same held-out questions, and score the answers."""
 
     models: Some = ("all",)
@@ -171,12 +176,6 @@ class EvaluateConfig(DataConfig):
     """Longest generated answer in tokens."""
     batch_size: int = Field(32, ge=1, le=4096)
     """Answers generated side by side."""
-    quantization: Literal["none", "nf4"] = "none"
-    """Hold the base model in 4 bit."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Compute precision. auto: bf16 where the GPU has it, else fp16; fp32 on CPU."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute. auto: CUDA, then MPS, then CPU."""
     seed: Seed = 0
     """Seed of the bootstrap intervals."""
 
