@@ -105,18 +105,3 @@ def test_repeats_are_counted_on_question_and_category() -> None:
     duplicate, copy = repeats(rows)
     assert duplicate.tolist() == [False, True, True, False, False]
     assert copy.tolist() == [False, True, False, False, False]
-
-
-def test_a_dataset_made_of_one_template_is_searched_in_linear_time() -> None:
-    draw = random.Random(0)
-    splits: list[Split] = ["train", "train", "train", "train", "test"]
-    rows = [
-        qa(f"What is fact number {n} of subject {n % 10}?", f"Fact {n} says that {n * 7} follows.", draw.choice(splits))
-        for n in range(8_000)
-    ]
-    seconds = []
-    for part in (rows[:2_000], rows):
-        begin = time.process_time()
-        assert all(leak.similarity >= THRESHOLD for leak in leaks(part))
-        seconds.append(time.process_time() - begin)
-    assert seconds[1] < 10 * seconds[0], "four times the rows must not cost sixteen times the time"
