@@ -1,8 +1,6 @@
 """Judging from end to end: the real clients against a server that is told how to behave. No verdict is invented."""
 
-import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,64 +8,12 @@ import pandas as pd
 import pytest
 
 from core import results, runs
-from core.config import JudgeConfig
 from core.errors import UserError
 from core.judge import run as judging
 from core.judge.run import run
-from core.models import chat
 from core.runs import Workspace
+from tests.core.judge.conftest import KEY, ROWS, Judge, settings
 from tests.servers import Answer, ChatServer, breaks, empty, hangs, honest, html, refuses, says, shown
-
-REFERENCE = "virtue is knowledge"
-KEY = "sk-very-secret"
-ROWS = [
-    ("better", "virtue is knowledge indeed", "fine-tuned"),
-    ("worse", "no idea", "base"),
-    ("equal", "virtue can be learnt", "tie"),
-    ("better too", "virtue is plain knowledge", "fine-tuned"),
-]
-"""Question, the candidate's prediction, and the right verdict by words shared with the reference; the base shares two, of 'equal' one."""
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "FIRST_WAIT", 0.01)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("GROQ_API_KEY", KEY)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "answers.csv"
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        out = csv.writer(handle)
-        out.writerow(["run", "model", "category", "question", "reference", "prediction"])
-        for question, candidate, _ in ROWS:
-            base = "virtue" if question == "equal" else "virtue is courage"
-            out.writerow(["r", "base", "ethics", question, REFERENCE, base])
-            out.writerow(["r", "tuned", "ethics", question, REFERENCE, candidate])
-    return path
-
-
-Judge = Callable[..., tuple[dict[str, Any], pd.DataFrame, Workspace]]
-
-
-@pytest.fixture
-def judge(file: Path) -> Judge:
-    def make(server: ChatServer, workspace: Workspace | None = None, **fields: Any) -> tuple[dict[str, Any], pd.DataFrame, Workspace]:
-        config = settings(file, server, **fields)
-        workspace = workspace or Workspace(runs.create("judge", config.model_dump()))
-        outputs = run(config, workspace)
-        return outputs, results.read(workspace.path / "verdicts.csv", results.Verdict), workspace
-
-    return make
-
-
-def settings(file: Path, server: ChatServer, **fields: Any) -> JudgeConfig:
-    fields = {"backend": "openai", "candidate": "tuned", "timeout_seconds": 0.4, "retries": 2, **fields}
-    fields.setdefault("base_url", server.url if fields["backend"] == "openai" else server.root)
-    fields.setdefault("judge_model", "judge-1" if fields["backend"] != "similarity" else None)
-    return JudgeConfig(answers=str(file), **fields)
 
 
 @pytest.mark.parametrize("backend", ["openai", "groq"])
@@ -274,37 +220,3 @@ def test_an_empty_reference_is_not_judged(judge: Judge, file: Path) -> None:
         outputs, table, _ = judge(server)
     assert outputs["failed"] == 1 and len(server.requests) == 6
     assert "the reference is empty" in table["reason"][1]
-
-
-def test_similarity_says_that_it_is_no_language_model(judge: Judge, file: Path) -> None:
-    with ChatServer() as server:
-        outputs, table, workspace = judge(server, backend="similarity", base_url=None)
-    from core.judge.similarity import TIE_MARGIN
-    from core.models.embed import Encoder
-
-    encoder = Encoder("bundled")
-    for row in table.itertuples():
-        reference, base, candidate = encoder.embed([row.reference, row.base_prediction, row.candidate_prediction]).astype(float)
-        gain = float(candidate @ reference - base @ reference)
-        assert row.verdict == ("tie" if abs(gain) < TIE_MARGIN else "fine-tuned" if gain > 0 else "base")
-        assert row.first_verdict == row.second_verdict
-        assert "both orders are the same by construction" in row.first_reply and f"tie below {TIE_MARGIN}" in row.second_reply
-    assert {"fine-tuned", "base"} <= set(table["verdict"])
-    assert outputs["judge"].startswith("similarity (not a language model)") and outputs["tokens"] is None
-    assert "not a language model" in runs.read_events(workspace.run.run_id, "say")[-1]["message"]
-    assert not server.requests and set(table["prompt"]) == {""}
-
-
-def test_similarity_ties_equal_answers(judge: Judge, file: Path) -> None:
-    file.write_text(file.read_text().replace("no idea", "virtue is courage"))
-    with ChatServer() as server:
-        _, table, _ = judge(server, backend="similarity", base_url=None)
-    assert table["verdict"][1] == "tie"
-
-
-def test_similarity_never_lets_an_empty_answer_win(judge: Judge, file: Path) -> None:
-    file.write_text(file.read_text().replace("no idea", "").replace("virtue is courage", "%%% 4711 %%%"))
-    with ChatServer() as server:
-        _, table, _ = judge(server, backend="similarity", base_url=None)
-    empty = table["candidate_prediction"] == ""
-    assert empty.any() and set(table.loc[empty, "verdict"]) == {"base"}
