@@ -52,7 +52,7 @@ shipped: setup ## make everything that is shipped anew: adapters, merges, evalua
 	$(PYTHON) -m core merge --strategy svd --dtype bf16 --replace --adapters $(SCHOOLS)
 	rm merged_adapters/linear_merged_adapter/adapter_model.safetensors  # its recipe says it all
 	$(PYTHON) -m core evaluate --preset seven_schools --models base,$(SCHOOLS),pooled-lora,linear_merged_adapter,svd_merged_adapter
-	for candidate in own pooled-lora linear_merged_adapter svd_merged_adapter; do \
+	for candidate in svd_merged_adapter linear_merged_adapter pooled-lora own; do \
 		$(PYTHON) -m core judge --candidate $$candidate || exit 1; done
 
 chromium:

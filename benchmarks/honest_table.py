@@ -52,9 +52,9 @@ def other_metrics(found: Evaluation) -> list[str]:
 def verdicts(found: Evaluation) -> list[str]:
     """Win, tie and loss against the base, by every judged run of this evaluation."""
     lines = _head("judged against base", "judge", "wins", "ties", "losses", "failed", "win rate, 95 % interval")
-    for run in reversed(queries.runs_with("judge", "verdicts.csv")):
+    for run in queries.runs_with("judge", "verdicts.csv"):
         table = results.read(run.path / "verdicts.csv", results.Verdict)
-        if run.config["answers"] not in ("last", found.run.run_id):
+        if Path(run.outputs["answers"]).parent.name != found.run.run_id:
             continue
         rate = queries.win_rates(table).iloc[0]
         share = f"{percent(rate.win_rate)} ({percent(rate.low)} to {percent(rate.high)})"

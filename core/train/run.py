@@ -13,7 +13,7 @@ from core.config import TrainConfig
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.errors import UserError
-from core.models.load import BaseModel, load, load_tokenizer, resolve
+from core.models.load import BaseModel, load, load_tokenizer
 from core.registry import lookup
 from core.results import Step
 from core.runs import Workspace
@@ -131,6 +131,5 @@ def _outputs(cohort: Cohort, published: list[Path], workspace: Workspace) -> dic
         "steps": str((workspace.path / "steps.csv").relative_to(home)),
         "loss_curve": str((workspace.path / "loss_curve.png").relative_to(home)),
         "tensorboard": str((workspace.path / "tensorboard").relative_to(home)),
-        "base_model_folder": str(resolve(cohort.base.name)),
         "validation_loss": {m.name: p.best_loss for m, p in zip(cohort.members, cohort.progress, strict=True)},
     }
