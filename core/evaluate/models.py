@@ -52,8 +52,9 @@ def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None
 
 
 def _on_disk() -> list[Path]:
-    roots = (paths.adapters(), paths.merged_adapters())
-    return [file.parent.resolve() for root in roots for file in sorted(root.glob("*/adapter_config.json"))]
+    """Oldest first: of two own adapters of a category, readers of models.csv take the last for its own."""
+    files = [file for root in (paths.adapters(), paths.merged_adapters()) for file in sorted(root.glob("*/adapter_config.json"))]
+    return [file.parent.resolve() for file in sorted(files, key=lambda file: file.stat().st_mtime)]
 
 
 def _adapter(folder: Path) -> Model:

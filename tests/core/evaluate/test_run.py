@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from core.config import EvaluateConfig
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.errors import UserError
+from core.evaluate.models import find_models
 from core.evaluate.run import run
 from core.models import load
 from core.models.embed import encoder_folder
@@ -268,3 +270,10 @@ def test_another_system_prompt_than_in_training_is_said(base, tiny_base, tiny_da
     said = evaluate(quick(tiny_base, tiny_data, models=("told", "plain", "both"))).said
     said = [line for line in said if "system_prompt" in line]
     assert said == ["Careful: told trained with system_prompt='Voice: {category}.', but answers here with None."]
+
+
+def test_all_names_the_newest_adapter_last(base):
+    make_adapter(base, "a-new", 1)
+    make_adapter(base, "b-old", 2)
+    os.utime(paths.adapters() / "b-old" / "adapter_config.json", (1, 1))
+    assert [model.row.model for model in find_models(("all",), base, print)] == ["base", "b-old", "a-new"]
