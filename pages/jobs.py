@@ -55,8 +55,9 @@ def act(verb: str, run_id: str) -> None:
 
 
 def detail(run_id: str, active: bool) -> None:
-    """One job: status, progress, what can be done, its log."""
+    """One job: status, progress, what can be done, its log. A stage of a demo is cancelled, resumed and logged with the whole."""
     run = runs.read(run_id)
+    job = run.parent or run_id
     if active and run.status not in ("queued", "running"):
         st.rerun(scope="app")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -66,16 +67,16 @@ def detail(run_id: str, active: bool) -> None:
     if run.status in ("queued", "running"):
         parts.how_far(run)
         if st.button("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
-            act("cancel", run_id)
+            act("cancel", job)
     if run.error:
         st.warning(plain(run.error), icon=":material/error:")
     if run.status in ("failed", "cancelled") and st.button(
         "Resume", key="resume", type="primary", help="Goes on from its last checkpoint."
     ):
-        act("resume", run_id)
+        act("resume", job)
     if run.status == "done":
         done(run)
-    st.code(runs.log_tail(run_id, 15) or "The log is empty.", language=None, wrap_lines=True)
+    st.code(runs.log_tail(job, 15) or "The log is empty.", language=None, wrap_lines=True)
 
 
 def done(run: Run) -> None:
