@@ -5,12 +5,10 @@ Each target layer W gains, for a row of a batch with weights w_1 ... w_K,
     y = W x + sum_k  w_k s_k B_k A_k x
 
 so the base (all weights 0), every adapter (one-hot) and every weighted sum answer side by side in one batch, and the exact merge of
-adapters needs no merging. A cohort trains by giving each row the index of its adapter: rows never mix and W is frozen, so every
-adapter's gradient is what it would be alone. Ranks are zero-padded; a layer that an adapter lacks is all zero there.
+adapters needs no merging. Ranks are zero-padded; a layer that an adapter lacks is all zero there.
+Adapters that still train stand in `core/train/training_bank.py`.
 """
 
-import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,23 +41,9 @@ class AdapterBank:
     def __init__(self, model: nn.Module, names: Sequence[str], stacks: Mapping[str, Stack]) -> None:
         self.names = list(names)
         self.stacks = dict(stacks)
-        self._rows: Tensor | None = None
         self._weights: Tensor | None = None
         layers = dict(model.named_modules())
         self._hooks = [layers[layer].register_forward_hook(self._hook(stack)) for layer, stack in self.stacks.items()]
-
-    @classmethod
-    def new(cls, model: Any, names: Sequence[str], *, rank: int, alpha: float, target_modules: Sequence[str], seed: int) -> "AdapterBank":
-        """A bank to train: A uniform in +-1/sqrt(in) from (seed, layer name), B zero (PEFT's start), so all deltas begin at 0."""
-        stacks = {}
-        for layer, module in target_layers(model, target_modules).items():
-            start = torch.empty(module.in_features, rank).uniform_(-1, 1, generator=_generator(seed, layer))
-            A = (start / math.sqrt(module.in_features)).repeat(len(names), 1, 1)
-            B = torch.zeros(len(names), rank, module.out_features)
-            device = module.weight.device
-            scale = torch.full((len(names),), alpha / rank, device=device)
-            stacks[layer] = Stack(A.to(device).requires_grad_(), B.to(device).requires_grad_(), scale, (rank,) * len(names))
-        return cls(model, names, stacks)
 
     @classmethod
     def load(cls, model: Any, adapters: Sequence[Adapter]) -> "AdapterBank":
@@ -82,15 +66,6 @@ class AdapterBank:
         finally:
             self._weights = None
 
-    @contextmanager
-    def rows(self, adapters: Tensor) -> Iterator[None]:
-        """Within: row i of a batch belongs to adapter `adapters[i]` alone, [rows]; this is how a cohort trains."""
-        self._rows = adapters
-        try:
-            yield
-        finally:
-            self._rows = None
-
     def one_hot(self, name: str) -> Tensor:
         """The weights, [K], of one adapter alone; `base` is all zero."""
         return torch.tensor([float(each == name) for each in self.names])
@@ -111,8 +86,6 @@ class AdapterBank:
 
     def _hook(self, stack: Stack) -> Any:
         def add_deltas(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if self._rows is not None:
-                return output + _by_row(stack, inputs[0], self._rows)
             if self._weights is not None:
                 return output + _weighted(stack, inputs[0], self._weights)
             return output
@@ -130,12 +103,6 @@ def target_layers(model: Any, target_modules: Sequence[str]) -> dict[str, Any]:
         if kind not in kinds:
             raise UserError(f"The base model has no linear layer called '{kind}' in target_modules. It has: {', '.join(kinds)}.")
     return {name: module for name, module in linear.items() if name.rpartition(".")[2] in wanted}
-
-
-def _by_row(stack: Stack, x: Tensor, rows: Tensor) -> Tensor:
-    """x [rows, tokens, in] -> [rows, tokens, out], each row by its own adapter."""
-    A, B = (factor.index_select(0, rows).to(x.dtype) for factor in (stack.A, stack.B))
-    return torch.bmm(torch.bmm(x, A), B) * stack.scale[rows, None, None].to(x.dtype)
 
 
 def _weighted(stack: Stack, x: Tensor, weights: Tensor) -> Tensor:
@@ -174,8 +141,3 @@ def _check_fit(adapter: Adapter, layer: str, module: Any) -> None:
             f"Adapter '{adapter.name}' does not fit this base model: at {layer} it maps {needs[0]} to {needs[1]} values, "
             f"the base {has[0]} to {has[1]}. It was trained on another base; use that one."
         )
-
-
-def _generator(seed: int, layer: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}:{layer}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

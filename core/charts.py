@@ -1,10 +1,7 @@
 """Tables in, plotly figures out. Colour by role, whiskers on every estimate, grey for 'no difference seen'."""
 
-import math
-
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from core.results import ALL
 from core.wording import signed, three
@@ -18,8 +15,8 @@ DIVERGING = [[0, "#E39A4F"], [0.5, "#DDDFE0"], [1, "#43AE9C"]]
 HUES = ("#E69F00", "#56B4E9", "#009E73", "#B8A500", "#0072B2", "#D55E00", "#CC79A7", "#882255", "#44AA99", "#999933", "#AA4499", "#332288")
 """Okabe-Ito (its yellow darkened for paper), then Tol's muted scale."""
 ACCENT = "#136F63"
-_INK = "#80858C"
-_GRID = "rgba(128,128,128,0.18)"
+OUTLINE = "#80858C"
+GRID = "rgba(128,128,128,0.18)"
 
 
 def hues(categories: list[str], highlight: str | None = None) -> dict[str, str]:
@@ -27,57 +24,6 @@ def hues(categories: list[str], highlight: str | None = None) -> dict[str, str]:
     if len(categories) > len(HUES):
         return {category: HUES[0] if category == highlight else GREY for category in categories}
     return dict(zip(categories, HUES, strict=False))
-
-
-def loss_curves(steps: pd.DataFrame, columns: int = 3) -> go.Figure:
-    """Small multiples over common axes: training loss thin, validation loss with points, the best validation marked.
-
-    `steps`: results.Step with `run`; several runs are overlaid, the first solid, the others dashed.
-    """
-    adapters, run_names = list(dict.fromkeys(steps["adapter"])), list(dict.fromkeys(steps["run"]))
-    columns = min(columns, len(adapters)) or 1
-    rows = math.ceil(len(adapters) / columns)
-    figure = make_subplots(
-        rows, columns, shared_xaxes="all", shared_yaxes="all", subplot_titles=adapters, vertical_spacing=0.34 / (rows + 1)
-    )
-    colours = hues(adapters)
-    for place, adapter in enumerate(adapters):
-        for order, run in enumerate(run_names):
-            part = steps[(steps["adapter"] == adapter) & (steps["run"] == run)]
-            at, dash = {"row": place // columns + 1, "col": place % columns + 1}, ("solid", "dash", "dot", "dashdot")[order % 4]
-            _losses(figure, part, colours[adapter], dash, at, f" · {run}" if len(run_names) > 1 else "")
-    for place in range(max(0, len(adapters) - columns), len(adapters)):
-        at = {"row": place // columns + 1, "col": place % columns + 1}
-        figure.update_xaxes(title_text="optimiser step", showticklabels=True, **at)
-    figure.update_yaxes(title_text="loss, nats per token", col=1)
-    return _dress(figure, 190 * rows + 70, legend=False)
-
-
-def _losses(figure: go.Figure, part: pd.DataFrame, colour: str, dash: str, at: dict[str, int], suffix: str) -> None:
-    smooth = part["loss"].ewm(span=max(2, len(part) // 25)).mean()
-    hover = "step %{x}: %{y:.3f}<extra>"
-    line = {"color": colour, "width": 1, "dash": dash}
-    figure.add_scatter(
-        x=part["step"], y=smooth, line=line, opacity=0.65, mode="lines", hovertemplate=f"{hover}training{suffix}</extra>", **at
-    )
-    seen = part.dropna(subset=["validation_loss"])
-    line = {"color": colour, "width": 2.2, "dash": dash}
-    hover = f"{hover}validation{suffix}</extra>"
-    figure.add_scatter(x=seen["step"], y=seen["validation_loss"], line=line, mode="lines+markers", marker_size=5, hovertemplate=hover, **at)
-    if len(seen):
-        best = seen.loc[[seen["validation_loss"].idxmin()]]
-        marker = {"symbol": "star", "size": 12, "color": colour, "line": {"width": 1, "color": _INK}}
-        text = [three(value) for value in best["validation_loss"]]
-        figure.add_scatter(
-            x=best["step"],
-            y=best["validation_loss"],
-            mode="markers+text",
-            marker=marker,
-            text=text,
-            textposition="top center",
-            hovertemplate="best validation, step %{x}: %{y:.3f}<extra></extra>",
-            **at,
-        )
 
 
 def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list[str]) -> go.Figure:
@@ -110,7 +56,7 @@ def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(models) > 4 else 0)
-    return _dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
+    return dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
 
 
 _CELL = ("value", "gain", "clear")
@@ -141,7 +87,7 @@ def dumbbells(gains: pd.DataFrame, unit: str = "perplexity") -> go.Figure:
     colours, figure = hues([name for name in categories if name != ALL]), go.Figure()
     for category in categories:
         part = gains[gains["category"] == category]
-        values, line = [*part["base"].iloc[:1], *part["value"]], {"color": _GRID, "width": 6}
+        values, line = [*part["base"].iloc[:1], *part["value"]], {"color": GRID, "width": 6}
         span = {"x": [min(values), max(values)], "y": [height[category]] * 2}
         figure.add_scatter(**span, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     first = gains.drop_duplicates("category")
@@ -161,7 +107,7 @@ def dumbbells(gains: pd.DataFrame, unit: str = "perplexity") -> go.Figure:
         _dumbbell(figure, model, part, part["category"].map(height) + shift, colours)
     figure.update_yaxes(range=[len(categories) - 0.4, -0.6], tickvals=list(height.values()), ticktext=categories, showgrid=False)
     figure.update_xaxes(title_text=f"{unit} (lower is better)", rangemode="tozero")
-    return _dress(figure, 40 * len(categories) + 110)
+    return dress(figure, 40 * len(categories) + 110)
 
 
 def _dumbbell(figure: go.Figure, model: str, part: pd.DataFrame, heights: pd.Series, colours: dict[str, str]) -> None:
@@ -175,7 +121,7 @@ def _dumbbell(figure: go.Figure, model: str, part: pd.DataFrame, heights: pd.Ser
         y=heights,
         mode="markers",
         name=name,
-        error_x={**spread, "color": _INK, "thickness": 1, "width": 2},
+        error_x={**spread, "color": OUTLINE, "thickness": 1, "width": 2},
         marker={"color": colour, "size": 9, "symbol": "circle" if own else "diamond"},
         text=part["category"],
         customdata=part["n"],
@@ -218,7 +164,7 @@ def outcomes(rates: pd.DataFrame) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    return _dress(figure, 36 * len(shown) + 100)
+    return dress(figure, 36 * len(shown) + 100)
 
 
 def rows_by_category(counts: pd.DataFrame) -> go.Figure:
@@ -232,7 +178,7 @@ def rows_by_category(counts: pd.DataFrame) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(title_text="rows")
-    return _dress(figure, 30 * counts["category"].nunique() + 110)
+    return dress(figure, 30 * counts["category"].nunique() + 110)
 
 
 def weights(recipe: dict[str, float]) -> go.Figure:
@@ -254,10 +200,10 @@ def weights(recipe: dict[str, float]) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(title_text="weight")
-    return _dress(figure, 30 * len(names) + 80, legend=False)
+    return dress(figure, 30 * len(names) + 80, legend=False)
 
 
-def _dress(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
+def dress(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
     """What all figures share: transparent ground, quiet grid, legend above, no crowding on small screens."""
     figure.update_layout(
         height=height,
@@ -268,6 +214,6 @@ def _dress(figure: go.Figure, height: int, legend: bool = True) -> go.Figure:
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "title_text": "", "traceorder": "normal"},
         hoverlabel={"align": "left"},
     )
-    figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
     return figure

@@ -6,10 +6,24 @@ _VOICE = {"data": "data/seven_schools.jsonl", "system_prompt": "Answer in the vo
 _SHIPPED = {**_VOICE, "learning_rate": 1e-3, "epochs": 3, "precision": "bf16", "dtype": "bf16"}
 _DEMO = {**_VOICE, "max_seq_length": 256}
 
+_PHILOSOPHY = {"method": "qlora", "r": 64, "lora_alpha": 128, "batch_size": 4, "gradient_accumulation": 2, "learning_rate": 5e-4}
+"""Settings of a published run: 133k rows pooled, then one adapter per category."""
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "train": {
         "seven_schools": {**_SHIPPED, "categories": ["each"], "batch_size": 4},
         "seven_schools_pooled": {**_SHIPPED, "categories": ["pooled"], "batch_size": 16},
+        "laptop": {"categories": ["each"], "r": 8, "learning_rate": 1e-3, "epochs": 2, "batch_size": 4, "max_seq_length": 256},
+        "philosophy_full": {**_PHILOSOPHY, "categories": ["pooled"], "epochs": 3},
+        "philosophy_category": {**_PHILOSOPHY, "categories": ["each"], "epochs": 24},
+        "alpaca_poc": {
+            **{"categories": ["pooled"], "r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "precision": "fp16"},
+            **{"batch_size": 1, "gradient_accumulation": 8, "max_steps": 500, "epochs": 1000, "learning_rate": 2e-4, "warmup_steps": 50},
+        },
+        "production_qlora": {
+            **{"method": "qlora", "categories": ["pooled"], "r": 16, "lora_alpha": 32, "max_seq_length": 512},
+            **{"epochs": 3, "batch_size": 4, "learning_rate": 2e-4, "warmup_ratio": 0.03},
+        },
         "demo": {**_DEMO, "categories": ["each"], "learning_rate": 2e-3, "batch_size": 4, "max_steps": 12},
     },
     "evaluate": {

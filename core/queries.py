@@ -230,17 +230,3 @@ def best_median_worst(pairs: pd.DataFrame) -> list[tuple[str, pd.Series]]:
         return []
     places = {"Best": 0, "Median": len(ranked) // 2, "Worst": len(ranked) - 1}
     return [(label, ranked.iloc[place]) for label, place in places.items()]
-
-
-def best_steps(steps: pd.DataFrame) -> pd.DataFrame:
-    """One row per adapter: first and best validation loss and where the best stands, plus the adapter's last step."""
-    rows = []
-    for adapter, part in steps.groupby("adapter", sort=False):
-        seen = part.dropna(subset=["validation_loss"]).reset_index(drop=True)
-        last = part.iloc[-1]
-        best = seen.loc[seen["validation_loss"].idxmin()] if len(seen) else None
-        first = seen["validation_loss"].iloc[0] if len(seen) else math.nan
-        figures = (math.nan, math.nan, math.nan) if best is None else (best["validation_loss"], best["step"], best["epoch"])
-        rows.append((adapter, first, *figures, last["loss"], last["step"], last["epoch"], last["tokens_per_second"]))
-    names = ["adapter", "first", "best", "best_step", "best_epoch", "loss", "step", "epoch", "tokens_per_second"]
-    return pd.DataFrame(rows, columns=names)

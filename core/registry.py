@@ -17,7 +17,11 @@ class Entry:
     """`module:name`, imported only when the row is used."""
     reference: str
     summary: str = ""
-    """One sentence: what it is and when to use it."""
+    """What it is, in a sentence."""
+    use_when: str = ""
+    """When to choose it, in a sentence."""
+    fields: tuple[str, ...] = ()
+    """Config fields that it uses and not every row of its table does; forms show them with it alone."""
 
     def load(self) -> Any:
         """Import and return the function or class that the row names."""

@@ -42,6 +42,33 @@ class Step(Row):
 
 
 @dataclass(frozen=True)
+class Token(Row):
+    """first_batch.csv: a token of the first optimiser step's rows, as the model sees it."""
+
+    adapter: str
+    row: int
+    """Place of the row in the step, from 0."""
+    position: int
+    text: str
+    supervised: int
+    """1 where the loss counts the token (the answer and its end token), else 0."""
+
+
+@dataclass(frozen=True)
+class ValidationRow(Row):
+    """validation_rows.csv: the loss of one validation row under the kept weights of its adapter."""
+
+    adapter: str
+    category: str
+    question: str
+    reference: str
+    loss: float
+    """Nats per answer token."""
+    tokens: int
+    """Answer tokens, end token included."""
+
+
+@dataclass(frozen=True)
 class DataRow(Row):
     """report.csv: one figure about a dataset. `split` may be empty; `value` may be empty with a `reason`."""
 

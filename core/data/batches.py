@@ -1,37 +1,8 @@
 """Batches of rows of similar length, so that little of a batch is padding; and the order in which an adapter sees its rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
-from core.data.prompt import Encoded
-
-IGNORED = -100
-"""Target of a position that is not supervised."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows padded on the right. Under causal attention what stands right of a row never reaches it, so no mask is needed."""
-
-    ids: Tensor
-    """[rows, tokens]"""
-    targets: Tensor
-    """[rows, tokens]: the token that follows, where it belongs to the answer; else IGNORED."""
-
-
-def collate(examples: Sequence[Encoded], pad_token_id: int, device: torch.device) -> Batch:
-    """Pad rows to the longest. The last token of a row is never an input whose output matters."""
-    width = max(len(example) for example in examples)
-    ids = torch.full((len(examples), width), pad_token_id)
-    targets = torch.full((len(examples), width), IGNORED)
-    for row, example in enumerate(examples):
-        ids[row, : len(example)] = torch.tensor(example.prompt + example.answer)
-        begin = len(example.prompt) - 1
-        targets[row, begin : begin + len(example.answer)] = torch.tensor(example.answer)
-    return Batch(ids.to(device), targets.to(device))
 
 
 def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:

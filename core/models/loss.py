@@ -11,26 +11,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.data.batches import IGNORED, Batch, by_length, collate
+from core.data.batches import by_length
+from core.data.packing import Packed, pad
 from core.data.prompt import Encoded
 from core.models.load import BaseModel
+from core.models.packed import last_hidden
 
 Mixing = Callable[[list[int]], AbstractContextManager[Any]]
 """Entered around a batch with the indices of its rows: gives each row its own adapter or mix."""
 
+CHUNK_LOGITS = {"cpu": 1 << 23, "mps": 1 << 25, "cuda": 1 << 27}
+"""Logits held at a time: answer positions x vocabulary."""
+
 _SHAPES_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 
 
-def token_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Loss of each answer token in fp32, and the row it stands in; both [answer tokens of the batch]."""
-    answers = batch.targets != IGNORED
-    if any(getattr(model.config, name, None) for name in _SHAPES_LOGITS):
-        logits = model(input_ids=batch.ids, use_cache=False).logits[answers]
-    else:
-        hidden = model.get_decoder()(input_ids=batch.ids, use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[answers])
-    losses = F.cross_entropy(logits.float(), batch.targets[answers], reduction="none")
-    return losses, answers.nonzero()[:, 0]
+def weighted_loss(model: Any, batch: Packed, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of weights x losses, to be differentiated, and each answer token's loss in fp32, [answer tokens]."""
+    head = model.get_output_embeddings()
+    if head.bias is not None or any(getattr(model.config, name, None) for name in _SHAPES_LOGITS):
+        losses = F.cross_entropy(_logits(model, batch).float(), batch.targets, reduction="none")
+        return (losses * weights).sum(), losses.detach()
+    hidden = last_hidden(model, batch).index_select(0, batch.answers)
+    total, losses = _ChunkedLoss.apply(hidden, head.weight, batch.targets, weights, torch.is_grad_enabled())
+    return total, losses
+
+
+def token_losses(model: Any, batch: Packed) -> Tensor:
+    """Loss of each answer token in fp32, [answer tokens], without gradients."""
+    with torch.no_grad():
+        return weighted_loss(model, batch, torch.ones(len(batch.targets), device=batch.targets.device))[1]
 
 
 @torch.no_grad()
@@ -45,11 +55,52 @@ def row_losses(
     totals = torch.zeros(len(examples), dtype=torch.float64)
     done = 0
     for indices in by_length([len(example) for example in examples], tokens_per_batch):
-        batch = collate([examples[i] for i in indices], base.tokenizer.pad_token_id, base.device)
+        batch = pad([examples[i] for i in indices], [0] * len(indices), base.tokenizer.pad_token_id, base.device)
         with mixing(indices) if mixing else nullcontext():
-            losses, rows = token_losses(base.model, batch)
-        totals.index_add_(0, torch.tensor(indices)[rows.cpu()], losses.double().cpu())
+            losses = token_losses(base.model, batch)
+        totals.index_add_(0, torch.tensor(indices)[batch.rows.cpu()], losses.double().cpu())
         done += len(indices)
         if progress:
             progress(done)
     return totals.tolist()
+
+
+def _logits(model: Any, batch: Packed) -> Tensor:
+    """[answer tokens, vocabulary], by the model's own way from states to logits."""
+    packed = {} if batch.layout is None else {"position_ids": batch.positions, "layout": batch.layout}
+    logits: Tensor = model(input_ids=batch.ids, use_cache=False, **packed).logits
+    return logits.flatten(0, 1).index_select(0, batch.answers)
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Cross-entropy of `hidden @ head.T`, some positions at a time, with the gradient taken at once (Hsu et al. 2024, arXiv:2410.10989).
+
+    The logits of all positions are never held together: a chunk's are turned into its loss and its gradient and dropped.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, differentiate: bool) -> tuple[Tensor, Tensor]:
+        losses = torch.empty(len(targets), device=hidden.device)
+        d_hidden = torch.empty_like(hidden) if differentiate else None
+        d_head = torch.zeros_like(head) if differentiate and head.requires_grad else None
+        rows = max(1, CHUNK_LOGITS[hidden.device.type] // len(head))
+        for start in range(0, len(targets), rows):
+            part = slice(start, start + rows)
+            logits = (hidden[part] @ head.T).float()
+            target = targets[part, None]
+            normaliser = logits.logsumexp(1, keepdim=True)
+            losses[part] = (normaliser - logits.gather(1, target))[:, 0]
+            if d_hidden is not None:
+                slope = logits.sub_(normaliser).exp_().scatter_add_(1, target, torch.full_like(target, -1, dtype=logits.dtype))
+                slope = slope.mul_(weights[part, None]).to(head.dtype)
+                torch.mm(slope, head, out=d_hidden[part])
+                if d_head is not None:
+                    d_head.addmm_(slope.T, hidden[part])
+        ctx.save_for_backward(d_hidden, d_head)
+        ctx.mark_non_differentiable(losses)
+        return (losses * weights).sum(), losses
+
+    @staticmethod
+    def backward(ctx: Any, d_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        d_hidden, d_head = ctx.saved_tensors
+        return d_hidden * d_total.to(d_hidden.dtype), None if d_head is None else d_head * d_total.to(d_head.dtype), None, None, None

@@ -18,20 +18,16 @@ FILE = "checkpoint.safetensors"
 
 def save(cohort: Cohort, folder: Path) -> None:
     """Write the cohort's state; the file is replaced whole, so a kill leaves the one before."""
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in cohort.tensors.items():
-        tensors[f"now/{name}"] = tensor.detach()
-        tensors[f"best/{name}"] = cohort.best[name]
-    for k, own in enumerate(cohort.slices):
-        for name, parameter in zip(cohort.tensors, own, strict=True):
-            for key, value in cohort.optimizer.state[parameter].items():
-                tensors[f"adamw/{k}/{name}/{key}"] = value
+    tensors: dict[str, Tensor] = dict(cohort.bank.state())
+    for place, parameter in _places(cohort):
+        for key, value in cohort.optimizer.state[parameter].items():
+            tensors[f"adamw/{place}/{key}"] = value
     about = {
         "members": json.dumps([member.name for member in cohort.members]),
         "progress": json.dumps([asdict(p) for p in cohort.progress]),
     }
     temporary = folder / f".{FILE}"
-    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, temporary, metadata=about)
+    save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary, metadata=about)
     os.replace(temporary, folder / FILE)
 
 
@@ -45,15 +41,20 @@ def load(cohort: Cohort, folder: Path) -> bool:
         if json.loads(about["members"]) != [member.name for member in cohort.members]:
             raise UserError("The checkpoint was made for other adapters than this run trains; the data has changed. Start a new run.")
         with torch.no_grad():
-            for name, tensor in cohort.tensors.items():
-                tensor.copy_(saved.get_tensor(f"now/{name}"))
-                cohort.best[name].copy_(saved.get_tensor(f"best/{name}"))
+            for name, tensor in cohort.bank.state().items():
+                tensor.copy_(saved.get_tensor(name))
         keys = set(saved.keys())
-        for k, own in enumerate(cohort.slices):
-            for name, parameter in zip(cohort.tensors, own, strict=True):
-                found = {key: f"adamw/{k}/{name}/{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
-                if found["step"] in keys:
-                    cohort.optimizer.state[parameter] = {key: saved.get_tensor(place) for key, place in found.items()}
-                    cohort.optimizer.state[parameter]["step"] = cohort.optimizer.state[parameter]["step"].cpu()
+        for place, parameter in _places(cohort):
+            found = {key: f"adamw/{place}/{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+            if found["step"] in keys:
+                cohort.optimizer.state[parameter] = {key: saved.get_tensor(name) for key, name in found.items()}
     cohort.progress = [Progress(**each) for each in json.loads(about["progress"])]
+    for k, progress in enumerate(cohort.progress):
+        if progress.finished:
+            cohort.finish(k)
     return True
+
+
+def _places(cohort: Cohort) -> list[tuple[str, torch.nn.Parameter]]:
+    """The optimiser's parameters, each with a name."""
+    return [(f"{k}.{i}", parameter) for k, own in enumerate(cohort.rows) for i, (parameter, _) in enumerate(own)]

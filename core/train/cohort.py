@@ -27,6 +27,7 @@ class Member:
     categories: tuple[str, ...]
     train: list[Encoded]
     validation: list[Encoded]
+    validation_rows: list[QA]
     config: TrainConfig
 
     @property
@@ -53,7 +54,9 @@ class Member:
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up from 0, then the schedule; as transformers' get_scheduler does."""
-        warmup = math.ceil(self.config.warmup_ratio * self.total_steps)
+        warmup = self.config.warmup_steps
+        if warmup is None:
+            warmup = math.ceil(self.config.warmup_ratio * self.total_steps)
         if step < warmup:
             return self.config.learning_rate * step / warmup
         part = (step - warmup) / max(1, self.total_steps - warmup)
@@ -70,11 +73,11 @@ def gather(config: TrainConfig, dataset: Dataset, prompter: Prompter) -> tuple[l
     notes: list[str] = []
     members = []
     for role, categories in _groups(config, dataset):
-        train = _encode(dataset.select("train", categories), prompter)
+        train, _ = _encode(dataset.select("train", categories), prompter)
         validation = _encode(dataset.select("validation", categories), prompter)
         if train:
-            members.append(Member(_name(config, role, categories), role, categories, train, validation, config))
-            if not validation:
+            members.append(Member(_name(config, role, categories), role, categories, train, *validation, config))
+            if not members[-1].validation:
                 notes.append(f"'{members[-1].name}' has no validation row, so its last weights are kept instead of its best.")
         elif config.categories == ("each",):
             notes.append(f"Category '{categories[0]}' is left out: it has no training row ({_why_empty(dataset, categories[0])}).")
@@ -108,10 +111,11 @@ def _name(config: TrainConfig, role: Role, categories: tuple[str, ...]) -> str:
     return paths.check_model_name(config.name if single else f"{config.name}-{group}", "adapter")
 
 
-def _encode(rows: Sequence[QA], prompter: Prompter) -> list[Encoded]:
-    """Token ids of the rows; those without any answer token teach nothing and are left out."""
+def _encode(rows: Sequence[QA], prompter: Prompter) -> tuple[list[Encoded], list[QA]]:
+    """Token ids of the rows, and the rows; those without any answer token teach nothing and are left out."""
     encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in rows])
-    return [example for example in encoded if example.answer]
+    kept = [(example, row) for example, row in zip(encoded, rows, strict=True) if example.answer]
+    return [example for example, _ in kept], [row for _, row in kept]
 
 
 def _why_empty(dataset: Dataset, category: str) -> str:

@@ -1,6 +1,6 @@
 """The one training loop: a cohort of adapters on one frozen base; a single adapter is a cohort of one.
 
-Each optimiser step takes the next rows of every live member, groups all of them by length into micro-batches, and adds up
+Each optimiser step takes the next rows of every live member, packs all of them into micro-batches, and adds up
 
     sum over members k of  (sum of answer-token losses of k) / (answer tokens of k in this step)
 
@@ -9,24 +9,31 @@ so each member's gradient is that of its own token mean. Clipping, learning rate
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from core.bank import AdapterBank
-from core.data.batches import by_length, collate
+from core.data.packing import Packed, micro_batches, pack, pad
 from core.data.prompt import Encoded
 from core.errors import UserError
 from core.models.load import BaseModel
-from core.models.loss import row_losses, token_losses
+from core.models.loss import token_losses, weighted_loss
+from core.models.packed import can_pack, use_packed_attention
 from core.results import Step
 from core.train.cohort import Member
+from core.train.out_of_memory import within_memory
+from core.train.training_bank import TrainingBank
 
 MICRO_BATCH_TOKENS = {"cpu": 1024, "mps": 4096, "cuda": 16384}
-"""Rows x longest row of one forward pass: large enough to keep the device busy, small enough for its memory."""
+"""Tokens of one forward and backward pass: large enough to keep the device busy, small enough for its memory."""
+
+LOSS_SCALE = 2.0**16
+"""What fp16 losses are multiplied by at first, so that small gradients don't vanish (Micikevicius et al. 2018, arXiv:1710.03740)."""
+
+SCALE_GROWS_AFTER = 2000
+"""Steps without overflow after which a loss scale doubles."""
 
 
 @dataclass
@@ -38,21 +45,28 @@ class Progress:
     best_loss: float | None = None
     best_step: int = 0
     stale_epochs: int = 0
+    loss_scale: float = 1.0
+    clean_steps: int = 0
+    """Steps since the loss scale changed."""
 
 
 class Cohort:
-    """Adapters in training: the bank, one AdamW over all members, and each member's progress and best weights."""
+    """Adapters in training: the bank, AdamW, and each member's progress."""
 
-    def __init__(self, base: BaseModel, bank: AdapterBank, tensors: dict[str, Tensor], members: Sequence[Member]) -> None:
+    def __init__(self, base: BaseModel, bank: TrainingBank, members: Sequence[Member], say: Callable[[str], Any] = print) -> None:
         self.base = base
         self.bank = bank
-        self.tensors = tensors
         self.members = list(members)
-        self.progress = [Progress() for _ in members]
-        self.best = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        self.slices = [[nn.Parameter(tensor.detach()[k]) for tensor in tensors.values()] for k in range(len(self.members))]
-        decay = self.members[0].config.weight_decay
-        self.optimizer = torch.optim.AdamW([{"params": own} for own in self.slices], weight_decay=decay)
+        self.say = say
+        self.micro_batch_tokens = members[0].config.micro_batch_tokens or MICRO_BATCH_TOKENS[base.device.type]
+        start = LOSS_SCALE if base.dtype == torch.float16 else 1.0
+        self.progress = [Progress(loss_scale=start) for _ in members]
+        self.rows = [bank.rows(k) for k in range(len(self.members))]
+        groups = [{"params": [parameter]} for own in self.rows for parameter, _ in own]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=members[0].config.weight_decay, fused=True)
+        self.packs = can_pack(base.model)
+        if self.packs:
+            use_packed_attention(base.model)
 
     @property
     def live(self) -> list[int]:
@@ -63,10 +77,9 @@ class Cohort:
         """One optimiser step of every live member; validates those at the end of an epoch. Returns their rows of steps.csv."""
         begun, live = time.perf_counter(), self.live
         batches = {k: self.members[k].batch(self.progress[k].step) for k in live}
-        losses = self._backward(batches)
+        losses = within_memory(self, lambda: self._backward(batches), self.say)
         self._refuse_divergence("loss", losses)
         norms = self._update(live)
-        self._refuse_divergence("gradient norm", norms)
         seconds = time.perf_counter() - begun
         speed = sum(len(example) for batch in batches.values() for example in batch) / seconds
         ending = [k for k in live if self.members[k].ends_epoch(self.progress[k].step)]
@@ -78,10 +91,107 @@ class Cohort:
 
     def restore_best(self) -> None:
         """Put each member's kept weights into the bank."""
-        for name, tensor in self.tensors.items():
-            for k, member in enumerate(self.members):
-                if member.config.keep == "best" and self.progress[k].best_loss is not None:
-                    tensor.detach()[k].copy_(self.best[name][k])
+        for k, member in enumerate(self.members):
+            if member.config.keep == "best" and self.progress[k].best_loss is not None:
+                self.bank.restore(k)
+
+    def validation_losses(self, members: Iterable[int]) -> dict[int, list[float]]:
+        """Total loss of each validation row of the members, in nats."""
+        pairs = [(k, example) for k in members for example in self.members[k].validation]
+        found = within_memory(self, lambda: self._row_losses(pairs), self.say)
+        by_member: dict[int, list[float]] = {k: [] for k, _ in pairs}
+        for (k, _), loss in zip(pairs, found, strict=True):
+            by_member[k].append(loss)
+        return by_member
+
+    def finish(self, k: int) -> None:
+        """Take a member out of the optimiser: under AdamW a zero gradient would still move it."""
+        self.progress[k].finished = True
+        for parameter, _ in self.rows[k]:
+            parameter.grad = None
+
+    def shrink(self) -> str | None:
+        """Halve the micro-batch, down to single rows; then recompute activations instead of keeping them."""
+        longest = max(len(example) for member in self.members for example in member.train)
+        if self.micro_batch_tokens > longest:
+            self.micro_batch_tokens = max(self.micro_batch_tokens // 2, longest)
+            return f"Going on with micro-batches of {self.micro_batch_tokens} tokens, and more of them."
+        if not self.base.model.is_gradient_checkpointing:
+            checkpoint_activations(self.base.model)
+            return "Going on with gradient checkpointing."
+        return None
+
+    def _backward(self, batches: dict[int, list[Encoded]]) -> dict[int, float]:
+        """Gradients of the summed token means, times each member's loss scale, and each member's mean loss."""
+        self.bank.zero_gradients()
+        pairs = [(k, example) for k, batch in batches.items() for example in batch]
+        share = torch.zeros(len(self.members), device=self.base.device)
+        scale = torch.tensor([progress.loss_scale for progress in self.progress], device=self.base.device)
+        for k, batch in batches.items():
+            share[k] = 1 / sum(len(example.answer) for example in batch)
+        means = torch.zeros(len(self.members), device=self.base.device)
+        seeds = [self._dropout_seed(k, place) for k, batch in batches.items() for place in range(len(batch))]
+        for part in self._micro_batches(pairs):
+            owners, batch = self._packed([pairs[i] for i in part])
+            with self.bank.segments(batch.segments, list(zip(seeds[part.start : part.stop], batch.row_tokens, strict=True))):
+                total, losses = weighted_loss(self.base.model, batch, (share * scale)[owners])
+                total.backward()
+            means.index_add_(0, owners, losses * share[owners])
+        return {k: mean for k, mean in enumerate(means.tolist()) if k in batches}
+
+    def _micro_batches(self, pairs: Sequence[tuple[int, Encoded]]) -> list[range]:
+        return micro_batches([len(example) for _, example in pairs], self.micro_batch_tokens)
+
+    def _packed(self, pairs: Sequence[tuple[int, Encoded]]) -> tuple[torch.Tensor, Packed]:
+        """The rows as one batch, and the member of each answer token."""
+        owners, examples = [k for k, _ in pairs], [example for _, example in pairs]
+        if self.packs:
+            batch = pack(examples, owners, self.base.device, share_prefix=not self.members[0].config.lora_dropout)
+        else:
+            batch = pad(examples, owners, self.base.tokenizer.pad_token_id, self.base.device)
+        return torch.tensor(owners, device=self.base.device)[batch.rows], batch
+
+    def _dropout_seed(self, k: int, place: int) -> int:
+        """Of the row at `place` in the member's step: it does not depend on who else trains."""
+        return hash((self.members[k].config.seed, self.progress[k].step, place))
+
+    def _update(self, live: Sequence[int]) -> dict[int, float]:
+        """Clip, set the learning rate and step, member by member."""
+        scales = [self.progress[k].loss_scale for k in live]
+        norms = dict(zip(live, self.bank.clip(live, self.members[live[0]].config.max_grad_norm, scales), strict=True))
+        overflowed = [k for k in live if self._scales(k, norms[k])]
+        self._refuse_divergence("gradient norm", {k: norm for k, norm in norms.items() if k not in overflowed})
+        aside = [(parameter, parameter.grad) for k in overflowed for parameter, _ in self.rows[k]]
+        for parameter, _ in aside:
+            parameter.grad = None
+        for k in live:
+            rate = self.members[k].learning_rate(self.progress[k].step)
+            for group, (_, factor) in zip(self._groups(k), self.rows[k], strict=True):
+                group["lr"] = rate * factor
+        self.optimizer.step()
+        for parameter, gradient in aside:
+            parameter.grad = gradient
+        for k in live:
+            self.bank.stepped(k, self.progress[k].step + 1)
+        return norms
+
+    def _scales(self, k: int, norm: float) -> bool:
+        """Keep the loss scale of fp16; True when the gradients overflowed, so that this step of the member is left out."""
+        progress = self.progress[k]
+        if self.base.dtype != torch.float16:
+            return False
+        overflowed = not math.isfinite(norm) and progress.loss_scale > 1
+        progress.clean_steps = 0 if overflowed else progress.clean_steps + 1
+        if overflowed:
+            progress.loss_scale /= 2
+        elif progress.clean_steps % SCALE_GROWS_AFTER == 0:
+            progress.loss_scale *= 2
+        return overflowed
+
+    def _groups(self, k: int) -> list[dict[str, Any]]:
+        """The optimiser's groups of a member."""
+        each = len(self.rows[0])
+        return self.optimizer.param_groups[k * each : (k + 1) * each]
 
     def _refuse_divergence(self, what: str, figures: dict[int, float]) -> None:
         for k, figure in figures.items():
@@ -91,55 +201,19 @@ class Cohort:
                     "Start a new run with a lower learning_rate or lora_alpha."
                 )
 
-    def _backward(self, batches: dict[int, list[Encoded]]) -> dict[int, float]:
-        """Gradients of the summed token means, and each member's mean loss."""
-        examples = [(k, example) for k, batch in batches.items() for example in batch]
-        share = torch.zeros(len(self.members), device=self.base.device)
-        for k, batch in batches.items():
-            share[k] = 1 / sum(len(example.answer) for example in batch)
-        means = torch.zeros(len(self.members), device=self.base.device)
-        budget = MICRO_BATCH_TOKENS[self.base.device.type]
-        for indices in by_length([len(example) for _, example in examples], budget):
-            owners = torch.tensor([examples[i][0] for i in indices], device=self.base.device)
-            batch = collate([examples[i][1] for i in indices], self.base.tokenizer.pad_token_id, self.base.device)
-            with self.bank.rows(owners):
-                losses, rows = token_losses(self.base.model, batch)
-                weighted = losses * share[owners[rows]]
-                weighted.sum().backward()
-            means.index_add_(0, owners[rows], weighted.detach())
-        return {k: means[k].item() for k in batches}
-
-    def _update(self, live: Sequence[int]) -> dict[int, float]:
-        """Clip, set the learning rate and step, member by member; a finished member has no gradient, so AdamW leaves it alone."""
-        norms = {}
-        for k in live:
-            member, own = self.members[k], self.slices[k]
-            for parameter, tensor in zip(own, self.tensors.values(), strict=True):
-                assert tensor.grad is not None
-                parameter.grad = tensor.grad[k]
-            norms[k] = nn.utils.clip_grad_norm_(own, member.config.max_grad_norm).item()
-            self.optimizer.param_groups[k]["lr"] = member.learning_rate(self.progress[k].step)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        for tensor in self.tensors.values():
-            tensor.grad = None
-        return norms
-
     def _validate(self, members: Sequence[int]) -> dict[int, float]:
         """Mean loss of an answer token over each member's validation rows."""
-        pairs = [(k, example) for k in members for example in self.members[k].validation]
-        owners = torch.tensor([k for k, _ in pairs], device=self.base.device)
-        totals = row_losses(
-            self.base,
-            [example for _, example in pairs],
-            mixing=lambda indices: self.bank.rows(owners[indices]),
-            tokens_per_batch=MICRO_BATCH_TOKENS[self.base.device.type],
-        )
-        found = {}
-        for k in members:
-            if own := self.members[k].validation:
-                tokens = sum(len(example.answer) for example in own)
-                found[k] = sum(total for (owner, _), total in zip(pairs, totals, strict=True) if owner == k) / tokens
+        losses = self.validation_losses(members)
+        return {k: sum(own) / sum(len(example.answer) for example in self.members[k].validation) for k, own in losses.items()}
+
+    def _row_losses(self, pairs: Sequence[tuple[int, Encoded]]) -> list[float]:
+        totals = torch.zeros(len(pairs), dtype=torch.float64)
+        for part in self._micro_batches(pairs):
+            _, batch = self._packed([pairs[i] for i in part])
+            with self.bank.segments(batch.segments):
+                losses = token_losses(self.base.model, batch)
+            totals.index_add_(0, batch.rows.cpu() + part.start, losses.double().cpu())
+        found: list[float] = totals.tolist()
         return found
 
     def _advance(self, k: int, epoch_ended: bool, validation_loss: float | None) -> None:
@@ -148,17 +222,23 @@ class Cohort:
         if validation_loss is not None:
             if progress.best_loss is None or validation_loss < progress.best_loss:
                 progress.best_loss, progress.best_step, progress.stale_epochs = validation_loss, progress.step, 0
-                for name, tensor in self.tensors.items():
-                    self.best[name][k].copy_(tensor.detach()[k])
+                self.bank.keep(k)
             elif epoch_ended:
                 progress.stale_epochs += 1
         stopped_early = config.early_stop is not None and progress.stale_epochs >= config.early_stop
-        progress.finished = stopped_early or progress.step >= self.members[k].total_steps
+        if stopped_early or progress.step >= self.members[k].total_steps:
+            self.finish(k)
 
     def _row(self, k: int, loss: float, validation_loss: float | None, norm: float, speed: float) -> Step:
         member, step = self.members[k], self.progress[k].step
         epoch = (step + 1) / member.steps_per_epoch
         return Step(member.name, step + 1, epoch, loss, validation_loss, norm, member.learning_rate(step), speed)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Recompute activations in the backward pass (Chen et al. 2016, arXiv:1604.06174)."""
+    model.train()
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def train(cohort: Cohort, record: Callable[[list[Step]], None], save: Callable[[], Any], save_seconds: float = 30) -> None:

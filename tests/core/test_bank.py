@@ -55,17 +55,6 @@ def test_each_row_has_its_own_weights(tiny_base: Path, two: list[Adapter]) -> No
         assert torch.allclose(ours[row].double(), dense_logits(tiny_base, two, weights)[row], atol=1e-4)
 
 
-def test_rows_by_adapter_equal_one_hot_weights(tiny_base: Path, two: list[Adapter]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_base)
-    bank = AdapterBank.load(model, two)
-    with torch.no_grad():
-        with bank.rows(torch.tensor([1, 0, 1])):
-            by_row = model(input_ids=IDS).logits
-        with bank.mixing(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])):
-            by_weight = model(input_ids=IDS).logits
-    assert torch.allclose(by_row, by_weight, atol=1e-5)
-
-
 def test_outside_of_a_mixing_and_after_detach_the_base_is_untouched(tiny_base: Path, two: list[Adapter]) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_base)
     with torch.no_grad():
@@ -86,19 +75,6 @@ def test_factors_give_back_what_was_loaded(tiny_base: Path, two: list[Adapter]) 
             assert torch.equal(back[layer].A, factor.A)
             assert torch.equal(back[layer].B, factor.B)
             assert back[layer].scale == pytest.approx(factor.scale)
-
-
-def test_a_new_bank_changes_nothing_and_starts_alike_for_every_size(tiny_base: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_base)
-    fields = {"rank": 4, "alpha": 8, "target_modules": ["q_proj"], "seed": 3}
-    alone, together = AdapterBank.new(model, ["a"], **fields), AdapterBank.new(model, ["b", "a", "c"], **fields)
-    for layer, stack in alone.stacks.items():
-        assert torch.equal(stack.A[0], together.stacks[layer].A[1])
-        assert stack.A.abs().max() <= 1 / 8, "A starts uniform within 1/sqrt(in)"
-    with torch.no_grad():
-        before = model(input_ids=IDS).logits
-        with alone.rows(torch.zeros(3, dtype=torch.long)):
-            assert torch.equal(model(input_ids=IDS).logits, before)
 
 
 def test_an_adapter_of_another_base_is_refused(tiny_base: Path) -> None:

@@ -1,11 +1,9 @@
 """Batches by length, and what is supervised in them."""
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.batches import IGNORED, by_length, collate, row_order
-from core.data.prompt import Encoded
+from core.data.batches import by_length, row_order
 
 
 @given(st.lists(st.integers(1, 300)), st.integers(1, 1000))
@@ -14,13 +12,6 @@ def test_every_row_once_within_the_budget(lengths: list[int], budget: int) -> No
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
-
-
-def test_targets_are_the_answer_shifted_by_one() -> None:
-    batch = collate([Encoded([1, 2, 3], [4, 5], False), Encoded([6], [7], False)], pad_token_id=0, device=torch.device("cpu"))
-    assert batch.ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
-    no = IGNORED
-    assert batch.targets.tolist() == [[no, no, 4, 5, no], [7, no, no, no, no]]
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:

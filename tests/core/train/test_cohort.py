@@ -16,7 +16,7 @@ ROW = Encoded([1], [2], False)
 
 
 def member(rows: int, **fields: object) -> Member:
-    return Member("m", "own", ("c",), [ROW] * rows, [], TrainConfig(**fields))
+    return Member("m", "own", ("c",), [ROW] * rows, [], [], TrainConfig(**fields))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
@@ -34,7 +34,7 @@ def test_learning_rate_equals_transformers(schedule: str) -> None:
 
 def test_steps_and_batches_cover_every_row_once_an_epoch() -> None:
     rows = [Encoded([1], [index], False) for index in range(10)]
-    ours = Member("m", "own", ("c",), rows, [], TrainConfig(batch_size=2, gradient_accumulation=2, epochs=2))
+    ours = Member("m", "own", ("c",), rows, [], [], TrainConfig(batch_size=2, gradient_accumulation=2, epochs=2))
     assert (ours.steps_per_epoch, ours.total_steps) == (3, 6)
     first = [row.answer[0] for step in range(3) for row in ours.batch(step)]
     second = [row.answer[0] for step in range(3, 6) for row in ours.batch(step)]

@@ -187,13 +187,13 @@ def test_a_taken_name_is_refused_unless_replace(train: Train) -> None:
 
 
 def test_training_that_diverges_is_told_and_publishes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = loop.token_losses
+    honest = loop.weighted_loss
 
-    def exploding(model: object, batch: object) -> tuple[torch.Tensor, torch.Tensor]:
-        losses, rows = honest(model, batch)
-        return losses * float("nan"), rows
+    def exploding(model: object, batch: object, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        total, losses = honest(model, batch, weights)
+        return total, losses * float("nan")
 
-    monkeypatch.setattr(loop, "token_losses", exploding)
+    monkeypatch.setattr(loop, "weighted_loss", exploding)
     with pytest.raises(UserError, match="training of 'pooled-lora' diverged: its loss is nan at step 1"):
         train(categories="pooled")
     assert not list(paths.adapters().glob("*"))
