@@ -175,7 +175,19 @@ def _read_model(folder: Path, device: torch.device, dtype: torch.dtype, quantiza
         raise UserError(
             f"The weights in {folder} lack {len(info['missing_keys'])} tensors of the model (such as {some}). Copy or download it again."
         )
+    if quantization == "nf4":
+        _keep_differentiable(model)
     return model
+
+
+def _keep_differentiable(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit layers for inference, which it does in the first pass without gradients on CPUs with bf16.
+
+    What passes through a repacked layer loses its gradient without a word, and is computed in bf16, whatever the precision.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _fetched(name: str) -> Path:

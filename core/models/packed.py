@@ -10,7 +10,10 @@ from transformers import AttentionInterface
 from core.data.packing import Layout, Packed
 
 ATTENTION = "lyceum_packed"
-ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "smollm3", "olmo2", "granite")
+ARCHITECTURES = (
+    *("llama", "mistral", "ministral3", "qwen2", "qwen3", "phi", "phi3", "gemma", "gemma3_text", "smollm3", "olmo", "olmo2", "olmo3"),
+    *("granite", "starcoder2", "cohere", "cohere2", "glm4", "gpt_neox"),
+)
 """Model types that are tested to give the same losses packed as row by row; others go through padded batches."""
 
 

@@ -42,8 +42,8 @@ METHODS = {
         "core.train.vera:Vera",
         "Kopiczko et al. 2023, VeRA: Vector-based Random Matrix Adaptation, arXiv:2310.11454",
         "One pair of frozen random matrices for all layers; only two vectors per layer train.",
-        "Adapters must be tiny: tens of kilobytes. It wants a high rank (256) and a learning rate ten times LoRA's.",
-        fields=(*_LOW_RANK, "vera_d_initial"),
+        "Few numbers may train. The folder still holds the matrices. It wants a high rank (256) and ten times LoRA's learning rate.",
+        fields=("r", "lora_dropout", "target_modules", "vera_d_initial"),
     ),
     "delta_lora": Entry(
         "Delta-LoRA",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from core.data.packing import Packed, micro_batches, pack, pad
 from core.data.prompt import Encoded
@@ -50,6 +51,19 @@ class Progress:
     """Steps since the loss scale changed."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What optimiser steps took, validation not counted."""
+
+    tokens: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Both together."""
+        return Work(self.tokens + other.tokens, self.answer_tokens + other.answer_tokens, self.seconds + other.seconds)
+
+
 class Cohort:
     """Adapters in training: the bank, AdamW, and each member's progress."""
 
@@ -59,11 +73,17 @@ class Cohort:
         self.members = list(members)
         self.say = say
         self.micro_batch_tokens = members[0].config.micro_batch_tokens or MICRO_BATCH_TOKENS[base.device.type]
+        self.work = Work()
+        self.largest_pass = 0
+        """Tokens of the largest pass of the last step."""
         start = LOSS_SCALE if base.dtype == torch.float16 else 1.0
         self.progress = [Progress(loss_scale=start) for _ in members]
         self.rows = [bank.rows(k) for k in range(len(self.members))]
         groups = [{"params": [parameter]} for own in self.rows for parameter, _ in own]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=members[0].config.weight_decay, fused=True)
+        self.recomputes = bool(members[0].config.gradient_checkpointing)
+        if self.recomputes:
+            checkpoint_activations(base.model)
         self.packs = can_pack(base.model)
         if self.packs:
             use_packed_attention(base.model)
@@ -80,8 +100,10 @@ class Cohort:
         losses = within_memory(self, lambda: self._backward(batches), self.say)
         self._refuse_divergence("loss", losses)
         norms = self._update(live)
-        seconds = time.perf_counter() - begun
-        speed = sum(len(example) for batch in batches.values() for example in batch) / seconds
+        examples = [example for batch in batches.values() for example in batch]
+        done = Work(sum(map(len, examples)), sum(len(example.answer) for example in examples), time.perf_counter() - begun)
+        self.work += done
+        speed = done.tokens / done.seconds
         ending = [k for k in live if self.members[k].ends_epoch(self.progress[k].step)]
         validation = self._validate(ending)
         rows = [self._row(k, losses[k], validation.get(k), norms[k], speed) for k in live]
@@ -113,10 +135,11 @@ class Cohort:
     def shrink(self) -> str | None:
         """Halve the micro-batch, down to single rows; then recompute activations instead of keeping them."""
         longest = max(len(example) for member in self.members for example in member.train)
-        if self.micro_batch_tokens > longest:
-            self.micro_batch_tokens = max(self.micro_batch_tokens // 2, longest)
+        if self.largest_pass > longest:
+            self.micro_batch_tokens = max(self.largest_pass // 2, longest)
             return f"Going on with micro-batches of {self.micro_batch_tokens} tokens, and more of them."
-        if not self.base.model.is_gradient_checkpointing:
+        if not self.recomputes:
+            self.recomputes = True
             checkpoint_activations(self.base.model)
             return "Going on with gradient checkpointing."
         return None
@@ -140,7 +163,10 @@ class Cohort:
         return {k: mean for k, mean in enumerate(means.tolist()) if k in batches}
 
     def _micro_batches(self, pairs: Sequence[tuple[int, Encoded]]) -> list[range]:
-        return micro_batches([len(example) for _, example in pairs], self.micro_batch_tokens)
+        lengths = [len(example) for _, example in pairs]
+        parts = micro_batches(lengths, self.micro_batch_tokens)
+        self.largest_pass = max((sum(lengths[part.start : part.stop]) for part in parts), default=0)
+        return parts
 
     def _packed(self, pairs: Sequence[tuple[int, Encoded]]) -> tuple[torch.Tensor, Packed]:
         """The rows as one batch, and the member of each answer token."""
@@ -237,8 +263,10 @@ class Cohort:
 
 def checkpoint_activations(model: Any) -> None:
     """Recompute activations in the backward pass (Chen et al. 2016, arXiv:1604.06174)."""
-    model.train()
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True  # the layer alone: dropout that the model's config may ask for stays off
 
 
 def train(cohort: Cohort, record: Callable[[list[Step]], None], save: Callable[[], Any], save_seconds: float = 30) -> None:

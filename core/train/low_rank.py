@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def add_low_rank(y: Tensor, x: Tensor, A: Sequence[Tensor], B: Sequence[Tensor], sizes: Sequence[int], scale: float) -> Tensor:
@@ -26,28 +27,36 @@ class _LowRank(torch.autograd.Function):
     def forward(ctx: Any, y: Tensor, x: Tensor, sizes: list[int], scale: float, count: int, *factors: Tensor) -> Tensor:
         ctx.sizes, ctx.scale, ctx.count, ctx.input_dtype = sizes, scale, count, x.dtype
         ctx.dtypes = [factor.dtype for factor in factors]
-        flat = x.flatten(0, -2).to(y.dtype)
+        flat, result = x.flatten(0, -2).to(y.dtype), y.view(-1, y.shape[-1])
         A, B = _cast(factors[:count], y.dtype), _cast(factors[count:], y.dtype)
-        inner = segment_product(flat, A, sizes)
-        _add_segment_product(y.flatten(0, -2), inner, B, sizes, scale)
+        with torch.autocast(y.device.type, enabled=False):
+            inner = segment_product(flat, A, sizes)
+            _add_segment_product(result, inner, B, sizes, scale)
         needs = ctx.needs_input_grad[5:]
         ctx.save_for_backward(flat if any(needs[:count]) else None, inner if any(needs[count:]) else None, *factors)
         ctx.mark_dirty(y)
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-        x, inner, *factors = ctx.saved_tensors
-        A, B = _cast(factors[: ctx.count], dy.dtype), _cast(factors[ctx.count :], dy.dtype)
-        flat = dy.flatten(0, -2)
-        d_inner = segment_product(flat, [b.T for b in B], ctx.sizes).mul_(ctx.scale)
-        d_x = None
-        if ctx.needs_input_grad[1]:
-            d_x = segment_product(d_inner, [a.T for a in A], ctx.sizes).to(ctx.input_dtype).view(*dy.shape[:-1], -1)
-        d_A = [None] * len(A) if x is None else segment_outer(x, d_inner, ctx.sizes, len(A))
-        d_B = [None] * len(B) if inner is None else segment_outer(inner.mul(ctx.scale), flat, ctx.sizes, len(B))
-        d_factors = [None if d is None else d.to(dtype) for d, dtype in zip([*d_A, *d_B], ctx.dtypes, strict=True)]
-        return dy, d_x, None, None, None, *d_factors
+        with torch.autocast(dy.device.type, enabled=False):
+            return dy, *_gradients(ctx, dy)
+
+
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    """Of x, and after three that have none, of the factors."""
+    x, inner, *factors = ctx.saved_tensors
+    A, B = _cast(factors[: ctx.count], dy.dtype), _cast(factors[ctx.count :], dy.dtype)
+    flat = dy.flatten(0, -2)
+    d_inner = segment_product(flat, [b.T for b in B], ctx.sizes).mul_(ctx.scale)
+    d_x = None
+    if ctx.needs_input_grad[1]:
+        d_x = segment_product(d_inner, [a.T for a in A], ctx.sizes).to(ctx.input_dtype).view(*dy.shape[:-1], -1)
+    d_A = [None] * len(A) if x is None else segment_outer(x, d_inner, ctx.sizes, len(A))
+    d_B = [None] * len(B) if inner is None else segment_outer(inner.mul(ctx.scale), flat, ctx.sizes, len(B))
+    d_factors = [None if d is None else d.to(dtype) for d, dtype in zip([*d_A, *d_B], ctx.dtypes, strict=True)]
+    return d_x, None, None, None, *d_factors
 
 
 def segment_product(x: Tensor, matrices: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
@@ -57,6 +66,18 @@ def segment_product(x: Tensor, matrices: Sequence[Tensor], sizes: Sequence[int])
     if _even(sizes):
         return torch.bmm(x.unflatten(0, (len(sizes), -1)), torch.stack(list(matrices))).flatten(0, 1)
     return torch.cat([part @ matrix for part, matrix in zip(x.split(list(sizes)), matrices, strict=True)])
+
+
+def segment_scale(x: Tensor, vectors: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """x [..., n], each token times the vector [n] of its stretch of tokens, in x's precision. A single vector is common to all."""
+    if len(vectors) == 1:
+        return (x * vectors[0]).to(x.dtype)
+    if _even(sizes):
+        scaled = x.view(len(sizes), -1, x.shape[-1]) * torch.stack(list(vectors))[:, None]
+    else:
+        parts = x.view(-1, x.shape[-1]).split(list(sizes))
+        scaled = torch.cat([part * vector for part, vector in zip(parts, vectors, strict=True)])
+    return scaled.to(x.dtype).view(x.shape)
 
 
 def segment_outer(left: Tensor, right: Tensor, sizes: Sequence[int], count: int) -> list[Tensor]:

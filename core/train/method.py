@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from core import adapter as peft_folder
 from core.adapter import Adapter, Factor
 from core.config import TrainConfig
+from core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Method(ABC):
         """What the delta is multiplied by: lora_alpha / r."""
         return self.config.lora_alpha / self.config.r
 
+    def prepare(self, layers: Mapping[str, Any]) -> None:  # noqa: B027 - most methods look at one layer at a time
+        """Called once, with all target layers, before anything is asked about one of them."""
+
     def frozen(self, layer: str, module: Any) -> dict[str, Tensor]:
         """Tensors beside a layer that all adapters share; from the seed alone."""
         return {}
@@ -82,6 +86,18 @@ class Method(ABC):
         """Save one adapter as the PEFT folder of this method. `about` has its name, base model and run.json."""
         factors = {site.layer: self.factors(site, index) for site in sites}
         return peft_folder.write(Adapter(about.name, factors, about.base_model, about.info), folder, dtype)
+
+    @torch.no_grad()
+    def read(self, site: Site, adapter: int, saved: Mapping[str, Tensor]) -> None:
+        """Take back a layer's tensors, by their names in `start` and `frozen`, from the folder that `write` made."""
+        for name, tensor in saved.items():
+            held = (site.frozen | site.own[adapter])[name]
+            if held.shape != tensor.shape:
+                raise UserError(
+                    f"The adapter's {name} of layer {site.layer} has the shape {tuple(tensor.shape)}, here it would be "
+                    f"{tuple(held.shape)}. Load it on the base model that it was trained on."
+                )
+            held.copy_(tensor)
 
 
 def generator(seed: int, key: str) -> torch.Generator:

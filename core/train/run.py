@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from core.results import Step, Token, ValidationRow
 from core.runs import Workspace
 from core.train import METHODS, checkpoint, curves
 from core.train.cohort import Member, gather
-from core.train.loop import Cohort, checkpoint_activations, train
+from core.train.loop import Cohort, Work, train
 from core.train.method import Method
+from core.train.speed import matrix_peak, training_flops
 from core.train.training_bank import TrainingBank
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -42,8 +43,6 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     base = load(
         config.base_model, quantization=method.quantization or config.quantization, precision=config.precision, device=config.device
     )
-    if config.gradient_checkpointing:
-        checkpoint_activations(base.model)
     training = Training(method, base, members, workspace)
     for cohort in training.passes():
         training.train(cohort)
@@ -52,7 +51,7 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     curves.write_png(steps, workspace.path / "loss_curve.png")
     made = [training.scratch(member) for member in members]
     published = [workspace.publish(folder, paths.adapters() / folder.name, config.replace) for folder in made]
-    return _outputs(published, steps, workspace)
+    return _outputs(published, steps, workspace) | training.speed()
 
 
 @dataclass
@@ -64,7 +63,8 @@ class Training:
     members: list[Member]
     workspace: Workspace
     done_steps: int = 0
-    told: float = field(default=0.0)
+    told: float = 0.0
+    work: Work = Work()
 
     @property
     def config(self) -> TrainConfig:
@@ -93,12 +93,27 @@ class Training:
         for k in range(len(members)):
             self._write(cohort, k)
         bank.detach()
+        self.work += cohort.work
         self.done_steps += sum(member.total_steps for member in members)
         (self.workspace.scratch / checkpoint.FILE).unlink(missing_ok=True)
 
     def scratch(self, member: Member) -> Path:
         """Where a finished member waits to be published."""
         return self.workspace.scratch / "adapters" / member.name
+
+    def speed(self) -> dict[str, float]:
+        """Tokens per second of all optimiser steps, and the share of this machine's matrix-product peak that they reached."""
+        if not self.work.seconds:
+            return {}
+        peak = matrix_peak(self.base.device, self.base.dtype)
+        flops = training_flops(self.base.model, self.work.tokens, self.work.answer_tokens, full=self.config.method == "full")
+        found = {"tokens_per_second": self.work.tokens / self.work.seconds, "matrix_peak_share": flops / self.work.seconds / peak}
+        self.workspace.say(
+            f"Speed: {found['tokens_per_second']:,.0f} tokens/s, {found['matrix_peak_share']:.0%} of this machine's matrix-product peak "
+            f"({peak / 1e9:,.0f} GFLOP/s in {str(self.base.dtype).removeprefix('torch.')}), counted {6 if self.config.method == 'full' else 4} "
+            "FLOP per weight and token, the output layer on answer tokens only."
+        )
+        return found
 
     def _resume(self, cohort: Cohort) -> None:
         """Go on from the checkpoint, if there is one; steps.csv is cut back to it."""

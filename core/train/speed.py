@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 SIZES = {"cpu": (1024, 2048, 2048), "mps": (4096, 4096, 4096), "cuda": (8192, 8192, 8192)}
 """Rows, inputs and outputs of the product that is timed."""
-REPEATS = 7
+REPEATS = 5
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large product x W^T on this machine, in this precision, as it stands now: the median of the three fastest of seven."""
+    """FLOP/s of a large product x W^T on this machine, in this precision, as it stands now: the median of the three fastest of five."""
     rows, inputs, outputs = SIZES[device.type]
     x = torch.randn(rows, inputs, device=device, dtype=dtype)
     weight = torch.randn(outputs, inputs, device=device, dtype=dtype)

@@ -44,14 +44,15 @@ class TrainingBank:
         self.dropout = config.lora_dropout
         layers = target_layers(model, config.target_modules)
         device = next(model.parameters()).device
+        method.prepare(layers)
         frozen = {name: {key: t.to(device) for key, t in method.frozen(name, module).items()} for name, module in layers.items()}
         self.sites = [Site(name, module, frozen[name]) for name, module in layers.items()]
         trained, kept = _tensors(method.start, layers), _tensors(method.kept, layers)
         self.columns = _columns(trained | kept)
         self.trained = sum(tensor.numel() for tensor in trained.values())
         """Numbers that train, per adapter."""
-        row = torch.cat([tensor.flatten().float() for tensor in (trained | kept).values()])
-        self.values = row.to(device).repeat(len(self.names), 1)
+        row = torch.cat([tensor.flatten().to(device, torch.float32) for tensor in (trained | kept).values()])
+        self.values = row.repeat(len(self.names), 1)
         """[K, trained + kept]"""
         self.gradients = torch.zeros(len(self.names), self.trained, device=device)
         """[K, trained]"""
