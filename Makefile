@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false --server.fileWatcherType none
 
-.PHONY: help setup demo app test test-slow lint chromium shipped clean
+.PHONY: help setup demo app test test-slow lint bench chromium shipped clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,15 @@ lint: setup ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+MEASURED := benchmarks/measured
+
+bench: setup ## our training beside PEFT, Trainer and TRL on this machine (half an hour on two CPU cores; keep it quiet)
+	$(PYTHON) -m pip install --quiet -r requirements-bench.txt
+	$(PYTHON) benchmarks/train_single.py --json $(MEASURED)/single.json
+	$(PYTHON) benchmarks/train_cohort.py --json $(MEASURED)/cohort.json \
+		--line $$($(PYTHON) -c 'import torch; print(5 if torch.cuda.is_available() else 4)')
+	$(PYTHON) benchmarks/train_memory.py
 
 SCHOOLS := cynic-lora,hacker-lora,buddhist-lora,kural-lora,wisdom-lora,puritan-lora,lexicon-lora
 

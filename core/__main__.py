@@ -2,22 +2,26 @@
 
 It submits a job, follows it (progress and messages on standard error) and prints one JSON object as the last line of standard
 output: run_id, status, outputs, and error when it failed. Exit status: 0 done, 2 a user's error, 1 a bug, 130 cancelled.
-Nothing is computed in this process, and Ctrl-C cancels the run that it follows.
+Nothing is computed in this process, and Ctrl-C cancels the run that it follows. Under `accelerate launch` or `torchrun` this is the
+first process; the others compute their share (core/jobs/launch.py).
 """
 
+import io
 import json
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from core import runs
 from core.errors import UserError, explained
-from core.jobs import local
+from core.jobs import launch, local
 from core.jobs.arguments import config_values, parse
 from core.jobs.configure import configure
 from core.jobs.watch import watch
 from core.runs import Run
+from core.verbs import VERBS
 from core.wording import day
 
 Result = tuple[dict[str, Any], int]
@@ -26,8 +30,11 @@ Result = tuple[dict[str, Any], int]
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the words say. Returns the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if launch.rank():
+        return _take_part(words)
     try:
-        answer, status = _do(parse(sys.argv[1:] if words is None else words))
+        answer, status = _do(parse(words))
     except Exception as raised:
         error = explained(raised)
         if isinstance(error, UserError):
@@ -39,12 +46,31 @@ def main(words: Sequence[str] | None = None) -> int:
     return status
 
 
+def _take_part(words: Sequence[str]) -> int:
+    """Any process but the first of a run in several. What is wrong with the words is the first one's to say; --help ends them all."""
+    with suppress(UserError), redirect_stdout(io.StringIO()):
+        parse(words)
+    from core.jobs import execute
+
+    return execute.take_part()
+
+
 def _do(values: dict[str, Any]) -> Result:
+    if launch.size() > 1:
+        _check_shared(values)
+    if note := launch.note():
+        print(note, file=sys.stderr, flush=True)
     if values["verb"] == "jobs":
         return _jobs(values)
-    run = local.submit(values["verb"], configure(values["verb"], config_values(values)))
+    run = local.submit(values["verb"], configure(values["verb"], config_values(values)), launch.size())
     print(f"{run.run_id} is queued.", file=sys.stderr, flush=True)
     return _result(run) if "detach" in values else _follow(run)
+
+
+def _check_shared(values: dict[str, Any]) -> None:
+    shared = values["resume"] if values["verb"] == "jobs" else VERBS[values["verb"]].shared
+    if not shared or "detach" in values:
+        raise UserError("Several processes train, or resume a training, and do nothing else. Say the rest without accelerate or torchrun.")
 
 
 def _jobs(values: dict[str, Any]) -> Result:
@@ -68,7 +94,9 @@ def _resume(name: str) -> Result:
     run = local.newest("queued", "running", "failed", "cancelled") if name == "last" else runs.read(name)
     events = run.path / "events.jsonl"
     size = events.stat().st_size if events.exists() else 0
-    resumed = local.resume(run.run_id)
+    resumed = local.resume(run.run_id, launch.size())
+    if launch.size() > 1 and resumed.status in ("done", "running"):
+        raise UserError(f"{run.run_id} is {resumed.status} already, so there is nothing for {launch.size()} processes to resume.")
     if resumed.status == "done":
         print(f"{run.run_id} is done already.", file=sys.stderr)
         return _result(resumed)
@@ -79,8 +107,12 @@ def _resume(name: str) -> Result:
 
 
 def _follow(run: Run, since: int = 0) -> Result:
+    if run.processes > 1:
+        launch.heed_launcher()
     try:
         ended = watch(run, since)
+    except launch.OtherEnded:
+        ended = launch.fail(run)
     except KeyboardInterrupt:
         print(f"\nCancelling {run.run_id} ...", file=sys.stderr, flush=True)
         ended = _cancelled(run)

@@ -9,7 +9,7 @@ adapters needs no merging. Ranks are zero-padded; a layer that an adapter lacks 
 Adapters that still train stand in `core/train/training_bank.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from core.adapter import Adapter, Factor
 from core.errors import UserError
+
+_QUERIES = ("q_proj", "q_a_proj", "qkv_proj", "query_key_value", "Wqkv", "c_attn")
+"""What architectures call the layer that makes the queries, alone or with keys and values."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,35 @@ class AdapterBank:
 
 
 def target_layers(model: Any, target_modules: Sequence[str]) -> dict[str, Any]:
-    """The linear layers whose last name is among `target_modules`; 'all-linear': all but the output layer."""
+    """The linear layers whose last name is among `target_modules`.
+
+    'auto': those of the attention, as the architecture names them; 'all-linear': all but the output layer.
+    """
     head = model.get_output_embeddings()
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head}
     kinds = sorted({name.rpartition(".")[2] for name in linear})
-    wanted = kinds if "all-linear" in target_modules else list(target_modules)
+    if not kinds:
+        raise UserError(
+            f"An adapter stands beside linear layers (torch's nn.Linear), and a base model of type '{model.config.model_type}' has none "
+            "but its output layer. Choose another base_model, or method=full."
+        )
+    words = {"all-linear": kinds, "auto": _attention_projections(linear) if "auto" in target_modules else []}
+    wanted = [kind for word in target_modules for kind in words.get(word, [word])]
     for kind in wanted:
         if kind not in kinds:
             raise UserError(f"The base model has no linear layer called '{kind}' in target_modules. It has: {', '.join(kinds)}.")
     return {name: module for name, module in linear.items() if name.rpartition(".")[2] in wanted}
+
+
+def _attention_projections(linear: Iterable[str]) -> list[str]:
+    """Last names of the layers beside the query's, where no layer elsewhere has the same: q_proj, k_proj, v_proj, o_proj in a Llama."""
+    names = [name.rpartition(".") for name in linear]
+    attention = {block for block, _, kind in names if kind in _QUERIES}
+    found = sorted({kind for block, _, kind in names if block in attention} - {kind for block, _, kind in names if block not in attention})
+    if not found:
+        others = ", ".join(sorted({kind for _, _, kind in names}))
+        raise UserError(f"target_modules=auto finds no attention layers in this base model. Name some of its linear layers: {others}.")
+    return found
 
 
 def _weighted(stack: Stack, x: Tensor, weights: Tensor) -> Tensor:

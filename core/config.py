@@ -84,8 +84,8 @@ class TrainConfig(ModelConfig):
     """LoRA alpha: the delta is scaled by lora_alpha / r."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of a target layer's inputs that the adapter does not see in training."""
-    target_modules: Some = ("q_proj", "k_proj", "v_proj", "o_proj")
-    """Names of the linear layers that get an adapter, or 'all-linear'."""
+    target_modules: Some = ("auto",)
+    """Names of the linear layers that get an adapter; 'auto': the attention's (q_proj, k_proj, v_proj, o_proj in a Llama); 'all-linear'."""
     learning_rate: float = Field(5e-4, gt=0, le=1)
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -174,10 +174,10 @@ class MergeConfig(Config):
 
 
 class EvaluateConfig(ModelConfig):
-    """Let base model, adapters and merges answer the same held-out questions, and score the answers."""
+    """Let base model, adapters, merges and whole models answer the same held-out questions, and score the answers."""
 
     models: Some = ("all",)
-    """Models: 'base', adapters, merges, PEFT folders by name; 'all': base and everything trained on this base model."""
+    """Models: 'base', adapters, merges, whole models, PEFT folders by name; 'all': base and everything trained on this base model."""
     split: Literal["train", "validation", "test"] = "test"
     """Which rows are asked."""
     limit: int | None = Field(None, ge=1)

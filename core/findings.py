@@ -1,12 +1,15 @@
 """One sentence a page, made from the data, with its uncertainty. Nothing is claimed that an interval does not carry."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core.queries import OWN, Evaluation, flips, longer_wins
 from core.results import ALL
-from core.wording import count, duration, listed, percent, signed, three
+from core.runs import Run
+from core.train import METHODS
+from core.wording import count, duration, listed, percent, seconds_between, signed, three
 
 
 def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
@@ -42,26 +45,73 @@ def merged(gains: pd.DataFrame, model: str) -> str:
 
 
 def training(best: pd.DataFrame, status: str) -> str:
-    """How far validation loss fell: `best` is queries.best_steps."""
-    seen = best.dropna(subset=["best"])
+    """How far validation loss fell: `best` is training.best_steps."""
+    if status == "queued" or best.empty:
+        return f"This run is {status}; no step has been taken, so there is nothing to see yet."
     if status == "running":
-        loss = f"; training loss {three(best['loss'].min())} to {three(best['loss'].max())} nats per token" if len(best) else ""
-        return f"{count(len(best), 'adapter')} in training{loss}."
+        loss = f"training loss {three(best['loss'].min())} to {three(best['loss'].max())} nats per token"
+        return f"{count(len(best), 'adapter')} in training; {loss}."
+    seen, stopped = best.dropna(subset=["best"]), ""
+    if status != "done":
+        stopped = f"This run {'was cancelled' if status == 'cancelled' else status} after step {int(best['step'].max()):,}. "
     if seen.empty:
-        return f"{count(len(best), 'adapter')} trained; no validation loss was measured, so nothing can be said about unseen rows."
-    fell = seen[seen["best"] < seen["first"]]
+        return f"{stopped}{count(len(best), 'adapter')} trained; no validation loss was measured, so nothing can be said about unseen rows."
+    return stopped + (_fell(seen) if seen["measured"].max() > 1 else _measured_once(seen))
+
+
+def _fell(seen: pd.DataFrame) -> str:
     if len(seen) == 1:
         row = seen.iloc[0]
         return (
             f"Validation loss of {row['adapter']} went from {three(row['first'])} to {three(row['best'])} nats per token "
             f"(one adapter, one seed: no interval)."
         )
-    low, high = (seen["first"] - seen["best"]).min(), (seen["first"] - seen["best"]).max()
+    drops = seen["first"] - seen["best"]
     return (
-        f"Validation loss fell after its first measurement for {len(fell)} of {count(len(seen), 'adapter')}: mean "
+        f"Validation loss fell after its first measurement for {(drops > 0).sum():,} of {count(len(seen), 'adapter')}: mean "
         f"{three(seen['first'].mean())} to {three(seen['best'].mean())} nats per token "
-        f"(drops of {three(low)} to {three(high)}; one seed)."
+        f"(drops of {three(drops.min())} to {three(drops.max())}; one seed)."
     )
+
+
+def _measured_once(seen: pd.DataFrame) -> str:
+    span = f", from {three(seen['best'].min())} to {three(seen['best'].max())}" if len(seen) > 1 else ""
+    return (
+        f"Validation loss of {count(len(seen), 'adapter')}: {'mean ' if span else ''}{three(seen['best'].mean())} nats per token{span}. "
+        "It was measured once, so how far it fell is not known."
+    )
+
+
+def extremes(best: pd.DataFrame) -> str:
+    """Which adapters have the lowest and the highest validation loss; empty with fewer than two."""
+    seen = best.dropna(subset=["best"]).set_index("adapter")["best"]
+    if len(seen) < 2:
+        return ""
+    low, high = seen.idxmin(), seen.idxmax()
+    return f"Lowest validation loss: {low} ({three(seen[low])}); highest: {high} ({three(seen[high])})."
+
+
+def training_run(run: Run) -> str:
+    """A training run's settings, time and speed in a line."""
+    config, made = run.config, run.outputs.get("models", run.outputs.get("adapters", ()))
+    method = METHODS[config["method"]] if config.get("method") in METHODS else None
+    rank = f", rank {config['r']}" if method and "r" in method.fields and "r" in config else ""
+    words = [f"{method.label if method else 'Training'}{rank} on {Path(config.get('base_model', 'bundled')).name}"]
+    if made:
+        words.append(count(len(made), "model" if "models" in run.outputs else "adapter"))
+    if run.started_at and run.finished_at:
+        words.append(f"took {duration(seconds_between(run.started_at, run.finished_at))}")
+    return "; ".join([*words, *speed(run.outputs)]) + "."
+
+
+def speed(outputs: dict[str, Any]) -> list[str]:
+    """Tokens per second of a training run, and what share of the machine's own matrix-product peak that is."""
+    words = []
+    if outputs.get("tokens_per_second"):
+        words.append(f"{three(outputs['tokens_per_second'])} tokens per second")
+    if outputs.get("matrix_peak_share"):
+        words.append(f"{percent(outputs['matrix_peak_share'])} of this machine's measured matrix-product peak")
+    return words
 
 
 def verdicts(rates: pd.DataFrame, table: pd.DataFrame) -> str:

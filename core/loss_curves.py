@@ -40,7 +40,7 @@ def small_multiples(steps: pd.DataFrame, columns: int = 3) -> go.Figure:
         at = {"row": place // columns + 1, "col": place % columns + 1}
         figure.update_xaxes(title_text="optimiser step", showticklabels=True, **at)
     figure.update_yaxes(title_text="loss, nats per token", col=1)
-    return dress(figure, 190 * rows + 70, legend=False)
+    return dress(figure, 340 if rows == 1 else 190 * rows + 70, legend=False)
 
 
 def highlighted(steps: pd.DataFrame, lowest: str | None, highest: str | None, chosen: list[str]) -> go.Figure:
@@ -84,7 +84,7 @@ def _others(figure: go.Figure, steps: pd.DataFrame) -> None:
         y=np.insert(lines[column].to_numpy(float), breaks, np.nan),
         text=np.insert(names, breaks, ""),
         mode="lines+markers",
-        line={"color": GREY, "width": 0.8},
+        line={"color": GREY, "width": 0.8 if len(breaks) < 100 else 0.4},
         marker={"color": GREY, "size": 2.5},
         opacity=0.55,
         name=count(lines["adapter"].nunique(), "other adapter"),

@@ -31,6 +31,11 @@ def merged_adapters() -> Path:
     return home() / "merged_adapters"
 
 
+def models() -> Path:
+    """Whole models, one folder each: what full fine-tuning makes."""
+    return home() / "models"
+
+
 def results() -> Path:
     """Run folders, one per run."""
     return home() / "results"

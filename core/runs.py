@@ -50,6 +50,8 @@ class Run:
     """Run that this one is a stage of."""
     lane: str = ""
     """Jobs of one lane run one at a time: 'device' or 'desk'. Empty for a stage, which runs in its parent's process."""
+    processes: int = 1
+    """Processes that compute it; more than one under `accelerate launch` (core/jobs/launch.py)."""
     cwd: str = "."
     """Where relative paths of the config start; relative to LYCEUM_HOME when inside it."""
 
@@ -69,11 +71,12 @@ def folder(run_id: str) -> Path:
     return paths.results() / paths.check_name(run_id, "run")
 
 
-def new(verb: str, config: dict[str, Any], parent: str | None = None, lane: str = "") -> Run:
+def new(verb: str, config: dict[str, Any], parent: str | None = None, lane: str = "", processes: int = 1) -> Run:
     """A new run with a folder of its own, which nobody sees before `write`. Ids sort by time."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     run_id = f"{stamp}-{verb}-{secrets.token_hex(2)}"
-    run = Run(run_id, verb, config, created_at=now(), parent=parent, lane=lane, cwd=_relative_to_home(Path.cwd()))
+    cwd = _relative_to_home(Path.cwd())
+    run = Run(run_id, verb, config, created_at=now(), parent=parent, lane=lane, processes=processes, cwd=cwd)
     run.path.mkdir(parents=True)
     return run
 
@@ -112,9 +115,9 @@ def update(run_id: str, *, only_if: Status | None = None, **changes: Any) -> Run
         return write(replace(run, **changes)) if only_if in (None, run.status) else run
 
 
-def requeue(run_id: str) -> Run:
+def requeue(run_id: str, processes: int = 1) -> Run:
     """Queue a run again that failed or was cancelled, as if it had never started; its folder stays as it is."""
-    return update(run_id, status="queued", error=None, fault=None, pid=None, started_at=None, finished_at=None)
+    return update(run_id, status="queued", error=None, fault=None, pid=None, started_at=None, finished_at=None, processes=processes)
 
 
 def write(run: Run) -> Run:

@@ -3,19 +3,18 @@
 Light: pandas, no models. Losses are in nats per token.
 """
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from core import paths, results, runs
+from core import results, runs
 from core.config import TrainConfig
 from core.results import Row
 from core.runs import Run
-from core.wording import MISSING, duration, seconds_between, three
+from core.wording import MISSING, count, duration, seconds_between, three
 
 _SAME_COST = ("name", "replace", "seed")
 """Fields that change nothing about what a run costs."""
@@ -76,21 +75,34 @@ def differences(chosen: list[Run]) -> pd.DataFrame:
     """Settings in which runs differ, a column per run; a field that a run is too old to know had its default."""
     defaults = TrainConfig().model_dump(mode="json")
     configs = [defaults | {name: value for name, value in run.config.items() if name in defaults} for run in chosen]
-    names = [name for name in defaults if len({json.dumps(config[name]) for config in configs}) > 1]
+    names = [name for name in defaults if any(config[name] != configs[0][name] for config in configs)]
     columns = {run.run_id[-4:]: [_said(config[name]) for name in names] for run, config in zip(chosen, configs, strict=True)}
     return pd.DataFrame(columns, index=pd.Index(names, name="setting"))
 
 
-def comparison(chosen: list[Run], bests: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """What came of runs, a column per run: adapters, mean best validation loss over the adapters that all have, speed, time."""
-    bests = list(bests)
+def aligned(chosen: list[Run], tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Tables of several runs with the first run's adapter names where adapters are of one subject, so that they can be laid over it."""
+    subjects = [{name: _subject(name, run) for name in table["adapter"].unique()} for run, table in zip(chosen, tables, strict=True)]
+    first = {subject: name for name, subject in subjects[0].items()}
+    renamed = [tables[0]]
+    for table, theirs in zip(tables[1:], subjects[1:], strict=True):
+        names = {name: first.get(subject, name) for name, subject in theirs.items()}
+        if len(first) == len(names) == 1:
+            names = dict.fromkeys(names, next(iter(subjects[0])))
+        renamed.append(table.assign(adapter=table["adapter"].map(names)))
+    return renamed
+
+
+def comparison(chosen: list[Run], bests: list[pd.DataFrame]) -> pd.DataFrame:
+    """What came of runs, a column per run: adapters, mean best validation loss over the subjects that all have, speed, time."""
+    bests = aligned(chosen, bests)
     common = set.intersection(*(set(best.dropna(subset=["best"])["adapter"]) for best in bests))
     columns = {}
     for run, best in zip(chosen, bests, strict=True):
         shared = best[best["adapter"].isin(common)]["best"]
         took = duration(seconds_between(run.started_at, run.finished_at)) if run.finished_at else run.status
         columns[run.run_id[-4:]] = [f"{len(best):,}", three(shared.mean()), three(best["tokens_per_second"].mean()), took]
-    of = f"mean best validation loss of {len(common):,} shared adapters"
+    of = f"mean best validation loss of {count(len(common), 'shared adapter')}"
     return pd.DataFrame(columns, index=pd.Index(["adapters", of, "tokens per second", "took"], name="result"))
 
 
@@ -105,9 +117,10 @@ def estimate(config: TrainConfig) -> Run | None:
     return next((run for run in runs.listing("plan") if _cost_fields(run.config) == wanted), None)
 
 
-def base_models() -> list[str]:
-    """Base models at hand: the bundled one, then the folders under models/ that hold a model."""
-    return ["bundled", *(str(file.parent) for file in sorted((paths.home() / "models").glob("*/config.json")))]
+def _subject(adapter: str, run: Run) -> str:
+    """What an adapter is about: its name without the run's name or method (TrainConfig.name says how names are made)."""
+    name = run.config.get("name")
+    return adapter.removeprefix(f"{name}-") if name else adapter.removesuffix(f"-{run.config.get('method', 'lora')}")
 
 
 def _cost_fields(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class Verb:
     """`module:function` taking (config, workspace) and returning the run's outputs."""
     lane: str
     """Jobs of one lane run one at a time: 'device' for what computes on models, 'desk' for the rest."""
+    shared: bool = False
+    """Whether the processes of `accelerate launch` or `torchrun` share its work."""
 
     def load(self) -> Callable[[Any, Workspace], dict[str, Any]]:
         """Import and return the function."""
@@ -27,7 +29,7 @@ class Verb:
 
 VERBS = {
     "data": Verb(config.DataConfig, "core.data.report:run", "desk"),
-    "train": Verb(config.TrainConfig, "core.train.run:run", "device"),
+    "train": Verb(config.TrainConfig, "core.train.run:run", "device", shared=True),
     "merge": Verb(config.MergeConfig, "core.merge.run:run", "desk"),
     "evaluate": Verb(config.EvaluateConfig, "core.evaluate.run:run", "device"),
     "judge": Verb(config.JudgeConfig, "core.judge.run:run", "desk"),

@@ -9,7 +9,7 @@ from core.results import ALL
 from core.wording import count, plain, three
 from pages import cards, form, parts
 
-FIELDS = ["data", "models", "split", "limit", "metrics", "encoder"]
+FIELDS = ["data", "models", "base_model", "system_prompt", "split", "limit", "metrics", "encoder", "max_new_tokens"]
 
 
 def picture(found: Evaluation, finding: str) -> None:
@@ -110,4 +110,6 @@ else:
     parts.watch("evaluate")
 
 st.subheader("Evaluate models", anchor=False)
-form.form("evaluate", "Evaluate", FIELDS, {"data": form.datasets(), "models": ["all", "base", *form.adapters(), *form.merged_adapters()]})
+models = ["all", "base", *form.adapters(), *form.merged_adapters(), *form.whole_models()]
+known = {"data": form.datasets(), "models": models, "base_model": form.base_models()}
+form.form("evaluate", "Evaluate", FIELDS, known)

@@ -4,6 +4,7 @@ A field's value lives in the session under '<verb>.<field>', so a preset or a ru
 a change of page.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -33,13 +34,21 @@ def put(verb: str, config: Config) -> None:
 
 
 def used(verb: str, fields: Mapping[str, FieldInfo]) -> dict[str, FieldInfo]:
-    """The fields that the chosen rows of the tables use: what only other methods read is left out."""
+    """The fields that the chosen rows of the tables use: what only other rows read is left out."""
     left_out: set[str] = set()
-    for choice, entries in CHOICES.items():
-        if choice in fields and _kind(fields[choice]) is str:
-            every = {name for entry in entries.values() for name in entry.fields}
-            left_out |= every - set(entries[st.session_state[f"{verb}.{choice}"]].fields)
+    for choice, entries in _single_choices(fields):
+        every = {name for entry in entries.values() for name in entry.fields}
+        left_out |= every - set(entries[st.session_state[f"{verb}.{choice}"]].fields)
     return {name: field for name, field in fields.items() if name not in left_out}
+
+
+def peculiar(verb: str, fields: Mapping[str, FieldInfo]) -> list[str]:
+    """The fields that the chosen rows of the tables use and no other row does."""
+    names: list[str] = []
+    for choice, entries in _single_choices(fields):
+        uses = Counter(name for entry in entries.values() for name in entry.fields)
+        names += [name for name in entries[st.session_state[f"{verb}.{choice}"]].fields if uses[name] == 1]
+    return names
 
 
 def grid(verb: str, fields: Mapping[str, FieldInfo], options: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -61,6 +70,11 @@ def about(entry: Entry) -> str:
     """What a row is, when to use it, and its paper, in Markdown."""
     when = f" **When:** {plain(entry.use_when)}" if entry.use_when else ""
     return f"**{plain(entry.label)}:** {plain(entry.summary)}{when} **Source:** {plain(entry.reference)}."
+
+
+def _single_choices(fields: Mapping[str, FieldInfo]) -> list[tuple[str, dict[str, Entry]]]:
+    """The fields that choose one row of a table, with the table."""
+    return [(name, entries) for name, entries in CHOICES.items() if name in fields and _kind(fields[name]) is str]
 
 
 def title(name: str) -> str:

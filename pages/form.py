@@ -31,12 +31,12 @@ def settings(
     verb: str, first: Iterable[str], options: Mapping[str, list[str]] | None = None, fixed: Mapping[str, Any] | None = None
 ) -> Config | None:
     """The preset and the fields of a verb; the config that they make, or None after saying what is wrong with it."""
-    first, options, fixed = list(first), options or {}, fixed or {}
+    options, fixed = options or {}, fixed or {}
     fields.start(verb)
     if verb in PRESETS:
         presets(verb)
     every = {name: field for name, field in VERBS[verb].config.model_fields.items() if name not in fixed}
-    shown = fields.used(verb, every)
+    shown, first = fields.used(verb, every), [*first, *fields.peculiar(verb, every)]
     values = fixed | fields.grid(verb, {name: shown[name] for name in first if name in shown}, options)
     with st.expander("More settings"):
         values |= fields.grid(verb, {name: field for name, field in shown.items() if name not in first}, options)
@@ -115,6 +115,16 @@ def adapters() -> list[str]:
 def merged_adapters() -> list[str]:
     """Names of the merged adapters under merged_adapters/."""
     return _folders(paths.merged_adapters())
+
+
+def whole_models() -> list[str]:
+    """Names of the models under models/ that full fine-tuning made."""
+    return sorted(file.parent.name for file in paths.models().glob("*/run.json"))
+
+
+def base_models() -> list[str]:
+    """Base models at hand: the bundled one, then the folders under models/ that hold one."""
+    return ["bundled", *(str(file.parent) for file in sorted(paths.models().glob("*/config.json")))]
 
 
 def _folders(root: Path) -> list[str]:

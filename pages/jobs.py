@@ -4,7 +4,6 @@ import pandas as pd
 import streamlit as st
 
 from core import runs
-from core.errors import UserError
 from core.runs import Run
 from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
 from pages import parts
@@ -42,18 +41,6 @@ def overview(found: list[Run]) -> str | None:
     return found[chosen[0]].run_id if chosen and chosen[0] < len(found) else None
 
 
-def act(verb: str, run_id: str) -> None:
-    """Cancel or resume, and show what came of it."""
-    from core.jobs import local
-
-    try:
-        getattr(local, verb)(run_id)
-    except UserError as error:
-        st.error(plain(str(error)))
-        return
-    st.rerun(scope="app")
-
-
 def detail(run_id: str, active: bool) -> None:
     """One job: status, progress, what can be done, its log. A stage of a demo is cancelled, resumed and logged with the whole."""
     run = runs.read(run_id)
@@ -67,13 +54,13 @@ def detail(run_id: str, active: bool) -> None:
     if run.status in ("queued", "running"):
         parts.how_far(run)
         if st.button("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
-            act("cancel", job)
+            parts.act("cancel", job)
     if run.error:
         st.warning(plain(run.error), icon=":material/error:")
     if run.status in ("failed", "cancelled") and st.button(
         "Resume", key="resume", type="primary", help="Goes on from its last checkpoint."
     ):
-        act("resume", job)
+        parts.act("resume", job)
     if run.status == "done":
         done(run)
     st.code(runs.log_tail(job, 15) or "The log is empty.", language=None, wrap_lines=True)

@@ -11,6 +11,9 @@ from core.results import ALL
 from core.wording import count, percent, plain, three
 from pages import form, parts
 
+MOST = 12
+"""Adapters that stand in the form unasked; with more of them, people choose."""
+
 
 def info(name: str) -> dict[str, Any]:
     """run.json of a merged adapter, empty for a folder made elsewhere."""
@@ -54,7 +57,7 @@ def cost(found: queries.Evaluation, name: str, finding: str) -> None:
 
 def weights() -> tuple[list[str], tuple[float, ...]]:
     """Which adapters to merge, and a slider for each: 0 is off. No weights stand for 1/n each."""
-    st.session_state.setdefault("merge.adapters", form.adapters())
+    st.session_state.setdefault("merge.adapters", form.adapters() if len(form.adapters()) <= MOST else [])
     chosen = st.multiselect(
         "Adapters",
         form.adapters(),
@@ -64,6 +67,7 @@ def weights() -> tuple[list[str], tuple[float, ...]]:
         help="Names under adapters/, or paths of PEFT folders.",
     )
     if not chosen:
+        st.caption("Choose the adapters to merge.")
         return [], ()
     even, values = round(1 / len(chosen), 2), []
     for start in range(0, len(chosen), 3):

@@ -100,6 +100,18 @@ def submit(verb: str, config: Config) -> None:
     st.rerun()
 
 
+def act(verb: str, run_id: str) -> None:
+    """Cancel or resume, and show what came of it."""
+    from core.jobs import local
+
+    try:
+        getattr(local, verb)(run_id)
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    st.rerun(scope="app")
+
+
 def table(run: Run, name: str, row_type: type[Row]) -> pd.DataFrame:
     """A table of a run; read again only when the file has changed."""
     path = run.path / name
@@ -133,12 +145,15 @@ def label(run: Run) -> str:
 
 
 def pick_run(found: list[Run], key: str) -> Run:
-    """Choose one of several runs of a verb; the choice stands in the URL."""
+    """Choose one of several runs of a verb; the run's id stands in the URL."""
     if len(found) == 1:
         return found[0]
     by_id = {run.run_id: run for run in found}
-    chosen = st.selectbox("Run", list(by_id), format_func=lambda run_id: label(by_id[run_id]), key=key, bind="query-params")
-    return by_id[chosen or found[0].run_id]
+    if key not in st.session_state and st.query_params.get(key) in by_id:
+        st.session_state[key] = st.query_params[key]
+    chosen = st.selectbox("Run", list(by_id), format_func=lambda run_id: label(by_id[run_id]), key=key) or found[0].run_id
+    st.query_params[key] = chosen
+    return by_id[chosen]
 
 
 def under_way(verb: str) -> list[Run]:
@@ -146,14 +161,17 @@ def under_way(verb: str) -> list[Run]:
     return [run for run in reversed(runs.listing(verb)) if run.status in ("queued", "running")]
 
 
-def watch(verb: str) -> None:
-    """Jobs of this verb that are under way, refreshing by themselves, and the newest failure if nothing came after it."""
+def watch(verb: str, shown: Run | None = None) -> None:
+    """Jobs of this verb that are under way, refreshing by themselves, and the newest failure if nothing came after it.
+
+    `shown`: a run whose failure the page tells elsewhere.
+    """
     active = under_way(verb)
     if active:
         live(lambda: _bars(verb), True)
         return
     newest = runs.listing(verb)[:1]
-    if newest and newest[0].status == "failed":
+    if newest and newest[0].status == "failed" and newest[0] != shown:
         failure(newest[0])
 
 
@@ -203,6 +221,13 @@ def download(name: str, data: pd.DataFrame, label: str = "", key: str = "") -> N
     st.download_button(
         label or name, content, name, "text/csv", on_click="ignore", icon=":material/download:", key=key or f"download-{name}"
     )
+
+
+def download_file(file: Path, label: str) -> None:
+    """A file of a run as it stands, read when the button is pressed; nothing where there is none."""
+    if file.exists():
+        icon, key = ":material/download:", f"download-{file.name}"
+        st.download_button(label, file.read_bytes, file.name, on_click="ignore", icon=icon, key=key)
 
 
 def status_line() -> None:

@@ -22,7 +22,8 @@ p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 p span { border-left: 1px solid color-mix(in srgb, var(--st-text-color) 22%, transparent); padding: 0.1em 0; }
 .counted {
     background: color-mix(in srgb, #56B4E9 34%, transparent);
-    text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 4px; text-decoration-color: #0072B2;
+    text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 4px;
+    text-decoration-color: color-mix(in srgb, #0072B2 65%, var(--st-text-color));
 }
 .legend { font-family: var(--st-font); font-size: 0.8rem; margin-bottom: 0.5rem; }
 .legend span { padding: 0.1em 0.4em; margin-right: 1em; }

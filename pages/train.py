@@ -6,15 +6,20 @@ import streamlit as st
 from core import findings, loss_curves, results, runs, training
 from core.config import TrainConfig
 from core.runs import Run
+from core.wording import plain
 from pages import estimate, form, parts, train_run
 
-FIELDS = ["data", "categories", "base_model", "method", "r", "lora_alpha", "learning_rate", "epochs", "batch_size", "name"]
+FIELDS = [
+    *("data", "categories", "base_model", "method", "r", "lora_alpha"),
+    *("learning_rate", "epochs", "batch_size", "system_prompt", "max_seq_length", "name"),
+]
 
 
 def steps(chosen: list[Run]) -> pd.DataFrame:
-    """The steps of several runs, each row with its run."""
-    tables = [parts.table(run, "steps.csv", results.Step).assign(run=run.run_id[-4:]) for run in chosen]
-    return pd.concat([table for table in tables if len(table)] or tables[:1])
+    """The steps of several runs, each row with its run; adapters of one subject have the first run's name."""
+    tables = training.aligned(chosen, [parts.table(run, "steps.csv", results.Step) for run in chosen])
+    named = [table.assign(run=run.run_id[-4:]) for run, table in zip(chosen, tables, strict=True)]
+    return pd.concat([table for table in named if len(table)] or named[:1])
 
 
 def picture(chosen: list[Run], adapters: list[str]) -> None:
@@ -27,15 +32,17 @@ def picture(chosen: list[Run], adapters: list[str]) -> None:
         st.caption("No step has been taken yet.")
         return
     best = training.best_steps(table[table["run"] == chosen[0].run_id[-4:]])
-    finding, many = findings.training(best, chosen[0].status), table["adapter"].nunique() > loss_curves.MOST
+    many, one = len(best) > loss_curves.MOST, table["adapter"].nunique() == 1
     if many:
         figure = loss_curves.highlighted(table, *training.extremes(best), adapters)
     else:
         figure = loss_curves.small_multiples(table[table["adapter"].isin(adapters)] if adapters else table)
-    st.plotly_chart(figure, alt=finding, key="curves", config={"displayModeBar": False})
+    with st.container(key="one" if many or one else "multiples"):
+        said = findings.training(best, chosen[0].status)
+        st.plotly_chart(figure, alt=said, key="curves", config={"displayModeBar": False})
     reading = "Thin: training loss, smoothed. Thick: validation loss. Star: the best validation, whose weights are kept by default."
-    choose = " Choose adapters above to see them in colour." if many else ""
-    st.caption(f"{findings.extremes(best)} {reading}{choose}".strip())
+    others = " Grey: the other adapters; choose some above to see them in colour." if many else ""
+    st.caption(f"{plain(findings.extremes(best))} {reading}{others}".strip())
 
 
 def choose(found: list[Run]) -> tuple[list[Run], list[str]]:
@@ -93,8 +100,8 @@ st.subheader("Train adapters", anchor=False)
 known = {
     "data": form.datasets(),
     "categories": ["each", "pooled"],
-    "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "all-linear"],
-    "base_model": training.base_models(),
+    "target_modules": ["auto", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    "base_model": form.base_models(),
 }
 config = form.settings("train", FIELDS, known)
 if config is not None:

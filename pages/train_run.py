@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core import findings, results, training
+from core import findings, results, runs, training
 from core.results import Step, Token, ValidationRow
 from core.runs import Run
 from core.wording import count, plain, three
@@ -26,11 +26,11 @@ def actions(run: Run) -> None:
     """Status and settings in a line, why it ended if it did not end well, and what can be done: resume, clone, download."""
     with st.container(horizontal=True, vertical_alignment="center"):
         parts.chip(run.status)
-        st.caption(plain(findings.settings(run)), width="stretch")
+        st.caption(plain(findings.training_run(run)), width="stretch")
     if run.error:
         st.warning(plain(run.error), icon=":material/error:")
         with st.expander("Last lines of its log"):
-            st.code(parts.runs.log_tail(run.parent or run.run_id) or "The log is empty.", language=None, wrap_lines=True)
+            st.code(runs.log_tail(run.parent or run.run_id) or "The log is empty.", language=None, wrap_lines=True)
     with st.container(horizontal=True):
         if run.status in ("failed", "cancelled") and st.button(
             "Resume", key="train_resume", type="primary", help="Goes on from its last checkpoint; one that was cancelled starts anew."
@@ -98,31 +98,29 @@ def extremes(run: Run, adapter: str) -> None:
     if rows.empty:
         return
     low, high = training.lowest_and_highest(rows)
-    said = f"{count(len(rows), 'validation row')} of {adapter}, mean loss {three(rows['loss'].mean())} nats per token."
+    mean = (rows["loss"] * rows["tokens"]).sum() / rows["tokens"].sum()
+    said = f"{count(len(rows), 'validation row')} of {adapter}: {three(mean)} nats per token over all their tokens."
     st.markdown(f"**Best and worst validation rows.** {plain(said)}")
     for column, label, table in zip(st.columns(2), ("Lowest losses", "Highest losses"), (low, high), strict=True):
         with column:
             st.caption(label)
-            st.dataframe(
-                table[["loss", "tokens", "question", "reference"]],
-                hide_index=True,
-                row_height=84,
-                column_config={
-                    "loss": st.column_config.NumberColumn("loss", format="%.2f", width=60),
-                    "tokens": st.column_config.NumberColumn("tokens", width=60),
-                    "question": st.column_config.TextColumn("question", width=170),
-                },
-                alt=f"{label} of {adapter}: loss in nats per token, answer tokens, question and reference",
-            )
+            with st.container(height=420):
+                for row in table.itertuples():
+                    st.caption(f"**{three(row.loss)}** nats per token, {count(row.tokens, 'answer token')}")
+                    st.text(f"{row.question}\n→ {row.reference}")
     parts.download_file(run.path / "validation_rows.csv", "All validation rows (CSV)")
 
 
 def first_batch(run: Run, adapter: str) -> None:
     """A row of the first optimiser step, token by token."""
-    batch = part(run.path / "first_batch.csv", Token, adapter)
-    if batch.empty:
+    file = run.path / "first_batch.csv"
+    if not file.exists():
         return
     st.markdown("**The first batch as the model saw it**")
+    batch = part(file, Token, adapter)
+    if batch.empty:
+        st.caption("It was kept for the first adapters of the run alone; choose one of them above.")
+        return
     rows = sorted(batch["row"].unique().tolist())
     row = st.segmented_control("Row", rows, default=rows[0], format_func=lambda place: str(place + 1), key="batch_row", required=True)
     shown = batch[batch["row"] == (row if row in rows else rows[0])].sort_values("position")

@@ -6,10 +6,24 @@ A row becomes the chat template's prompt and the answer with its end token; only
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+FALLBACK_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}### Instruction:\n{{ message['content'] }}\n\n"
+    "{% elif message['role'] == 'assistant' %}### Response:\n{{ message['content'] }}{{ eos_token }}\n\n"
+    "{% else %}{{ message['content'] }}\n\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}### Response:\n{% endif %}"
+)
+"""The prompt of Stanford Alpaca (github.com/tatsu-lab/stanford_alpaca), for tokenizers that bring no chat template."""
+
+_PROBE = "Is this said?"
+"""A system message that shows whether a template passes such messages on."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,15 @@ class Prompter:
         self.system_prompt = system_prompt
         self.max_seq_length = max_seq_length
 
+    def notes(self) -> list[str]:
+        """What a person should know about the prompts, in sentences: where they are not the model's own."""
+        name, found = Path(self.tokenizer.name_or_path).name, []
+        if str(self.tokenizer.chat_template).endswith(FALLBACK_TEMPLATE):
+            found.append(f"{name} brings no chat template, so prompts follow Alpaca's: ### Instruction: ... ### Response: ...")
+        if self.system_prompt is not None and not self._takes_system:
+            found.append(f"{name}'s chat template takes no system message, so the system prompt opens each question.")
+        return found
+
     def prompt(self, question: str, category: str) -> list[int]:
         """Token ids of the prompt, up to where the model's answer begins. A prompt is never cut."""
         return self._ids([self._text(question, category)])[0]
@@ -53,9 +76,24 @@ class Prompter:
         return Encoded(prompt, answer[:room], cut=len(answer) > room)
 
     def _text(self, question: str, category: str) -> str:
-        messages = [{"role": "user", "content": question}]
-        if self.system_prompt is not None:
-            messages.insert(0, {"role": "system", "content": self.system_prompt.replace("{category}", category)})
+        if self.system_prompt is None:
+            return self._rendered([{"role": "user", "content": question}])
+        system = self.system_prompt.replace("{category}", category)
+        if not self._takes_system:
+            return self._rendered([{"role": "user", "content": f"{system}\n\n{question}"}])
+        return self._rendered([{"role": "system", "content": system}, {"role": "user", "content": question}])
+
+    @cached_property
+    def _takes_system(self) -> bool:
+        """Whether the chat template passes a system message on; Mistral's and Gemma's raise an error."""
+        from jinja2 import TemplateError
+
+        try:
+            return _PROBE in self._rendered([{"role": "system", "content": _PROBE}, {"role": "user", "content": "?"}])
+        except TemplateError:
+            return False
+
+    def _rendered(self, messages: list[dict[str, str]]) -> str:
         return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def _ids(self, texts: list[str]) -> list[list[int]]:

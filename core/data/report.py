@@ -56,6 +56,8 @@ def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
     from core.models.load import load_tokenizer  # slow to import: what is wrong with the data is said before it
 
     prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, _UNLIMITED)
+    for note in prompter.notes():
+        workspace.say(note)
     lengths = count_tokens(dataset, prompter, lambda done, total: workspace.progress(done, total, "rows", "counting tokens"))
     findings = _findings(dataset, lengths, leaks, config.max_seq_length)
     results.write(workspace.path / "report.csv", report_rows(dataset, findings), DataRow)

@@ -1,4 +1,5 @@
-"""Which models an evaluation compares: base, adapters, merges, foreign PEFT folders, each as weights over the adapters of one bank."""
+"""Which models an evaluation compares: base, adapters, merges and foreign PEFT folders, each as weights over the adapters of one bank;
+and what can't join a bank, DoRA adapters and whole models."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,7 +8,9 @@ from pathlib import Path
 
 from core import adapter, paths, results
 from core.errors import UserError
+from core.evaluate import alone
 from core.models.load import BaseModel
+from core.models.load import content_hash as model_hash
 
 BASE = "base"
 ALL = "all"
@@ -16,15 +19,17 @@ _ROLES = ("base", "pooled", "own", "merged")
 
 @dataclass(frozen=True)
 class Model:
-    """One model: the base plus a weighted sum of adapters."""
+    """One model: the base plus a weighted sum of adapters, or a folder that stands alone."""
 
     row: results.Model
     mix: dict[Path, float]
     """Weight of each adapter folder that it is made of; empty for the base."""
+    alone: Path | None = None
+    """A DoRA adapter or a whole model."""
 
 
 def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None], system_prompt: str | None = None) -> list[Model]:
-    """The models called `names`, base first. 'all' stands for the base and every adapter and merge that was made on it.
+    """The models called `names`, base first. 'all' stands for the base and every adapter, merge and whole model that was made on it.
 
     `system_prompt` is that of the evaluation; adapters that were trained under another are named to the person.
     """
@@ -33,7 +38,7 @@ def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None
         if name == ALL:
             wanted |= {None: False} | {folder: False for folder in _on_disk() if folder not in wanted}
         else:
-            wanted[None if name == BASE else adapter.find(name).resolve()] = True
+            wanted[None if name == BASE else _find(name)] = True
     models = []
     for folder, by_name in wanted.items():
         if folder is None:
@@ -41,31 +46,41 @@ def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None
             continue
         try:
             _check_base(folder, base, by_name, say)
-            models.append(_adapter(folder))
+            models.append(_model(folder))
         except UserError as error:
             if by_name:
                 raise
             say(f"Left out: {error}")
     _refuse_clashes(models)
-    _compare_prompts([folder for model in models for folder in model.mix], system_prompt, say)
+    _compare_prompts([folder for model in models for folder in (*model.mix, model.alone) if folder], system_prompt, say)
     return sorted(models, key=lambda model: _ROLES.index(model.row.role))
 
 
 def _on_disk() -> list[Path]:
     """Oldest first: of two own adapters of a category, readers of models.csv take the last for its own."""
     files = [file for root in (paths.adapters(), paths.merged_adapters()) for file in sorted(root.glob("*/adapter_config.json"))]
+    files += [file for file in sorted(paths.models().glob("*/config.json")) if adapter.read_info(file.parent)]
     return [file.parent.resolve() for file in sorted(files, key=lambda file: file.stat().st_mtime)]
 
 
-def _adapter(folder: Path) -> Model:
-    """The model in a PEFT folder. Raises UserError when it can't join a bank."""
-    info, mix = adapter.read_info(folder), _mix(folder)
+def _find(name: str) -> Path:
+    """The folder of a whole model (a name under models/, or a path), or else of an adapter."""
+    places = [paths.models() / name, paths.home() / name, Path(name).expanduser()]
+    whole = next((place for place in places if alone.is_whole(place)), None)
+    return (whole or adapter.find(name)).resolve()
+
+
+def _model(folder: Path) -> Model:
+    """The model in a folder. Raises UserError when it can neither join a bank nor stand alone."""
+    info, apart = adapter.read_info(folder), alone.stands_alone(folder)
+    mix = {} if apart else _mix(folder)
     for part in mix:
         adapter.read(part)
     categories = info.get("categories") or []
     role = info.get("role", "own")
     category = categories[0] if role == "own" and len(categories) == 1 else ""
-    return Model(results.Model(folder.name, role, category, _shown(folder), adapter.content_hash(folder)), mix)
+    digest = model_hash(folder) if alone.is_whole(folder) else adapter.content_hash(folder)
+    return Model(results.Model(folder.name, role, category, _shown(folder), digest), mix, folder if apart else None)
 
 
 def _check_base(folder: Path, base: BaseModel, by_name: bool, say: Callable[[str], None]) -> None:
@@ -92,7 +107,8 @@ def _compare_prompts(folders: Sequence[Path], system_prompt: str | None, say: Ca
 def _other_base(folder: Path, base: BaseModel) -> str:
     """Name of the base that the adapter was made on, when it is another one; by content where that is known, else by name."""
     info = adapter.read_info(folder)
-    named = str(info.get("base_model") or adapter.read_config(folder).get("base_model_name_or_path") or "")
+    written = {} if alone.is_whole(folder) else adapter.read_config(folder)
+    named = str(info.get("base_model") or written.get("base_model_name_or_path") or "")
     if info.get("base_hash"):
         same = info["base_hash"] == base.content_hash
     else:

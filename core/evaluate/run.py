@@ -15,7 +15,7 @@ from core.config import EvaluateConfig
 from core.data.prompt import Prompter
 from core.data.read import QA, read
 from core.errors import UserError
-from core.evaluate import METRICS
+from core.evaluate import METRICS, alone
 from core.evaluate.batch import Batch
 from core.evaluate.models import Model, find_models
 from core.evaluate.scores import score
@@ -36,6 +36,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
     models = find_models(config.models, base, workspace.say, config.system_prompt)
     _rehearse(config, base)
+    for note in Prompter(base.tokenizer, config.system_prompt).notes():
+        workspace.say(note)
     workspace.say(f"{len(models)} models answer {len(questions)} questions: {', '.join(model.row.model for model in models)}.")
     answers = answer(config, base, models, questions, workspace)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
@@ -53,6 +55,30 @@ def answer(
     config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
 ) -> list[results.Answer]:
     """Every model's answer to every question, model by model, and its loss on the reference."""
+    answers = _ask(config, base, [model for model in models if not model.alone], questions, workspace)
+    for model in models:
+        if model.alone:
+            answers += _ask_alone(config, base, model, model.alone, questions, workspace)
+    place = {model.row.model: index for index, model in enumerate(models)}
+    return sorted(answers, key=lambda each: place[each.model])
+
+
+def _ask_alone(
+    config: EvaluateConfig, base: BaseModel, model: Model, folder: Path, questions: Sequence[QA], workspace: Workspace
+) -> list[results.Answer]:
+    """The answers of a DoRA or a whole model, in batches of its own."""
+    name = model.row.model
+    workspace.say(f"{name} answers by itself: it can't stand beside others in one batch.")
+    with alone.loaded(folder, base, config) as own:
+        if own.tokenizer.get_vocab() != base.tokenizer.get_vocab():
+            workspace.say(f"Careful: {name} has another tokenizer than {base.name}, so its perplexity counts other tokens.")
+        return _ask(config, own, [model], questions, workspace)
+
+
+def _ask(
+    config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
+) -> list[results.Answer]:
+    """The answers of models that are mixes of adapters on `base`, side by side in each batch."""
     prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
     encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in questions])
     pairs = [(model, index) for model in range(len(models)) for index in range(len(questions))]

@@ -80,4 +80,4 @@ def _remove_published(run: Run) -> None:
 
 def _inside_home(path: str) -> Path | None:
     full = (paths.home() / path).resolve()
-    return full if full.parent in (paths.adapters(), paths.merged_adapters()) else None
+    return full if full.parent in (paths.adapters(), paths.merged_adapters(), paths.models()) else None

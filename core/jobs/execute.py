@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from core import paths, runs
 from core.errors import UserError, explained
-from core.jobs import endings
+from core.jobs import endings, launch
 from core.jobs.configure import configure
 from core.runs import Run, Workspace
 from core.verbs import VERBS
@@ -35,7 +35,7 @@ def main(run_id: str) -> None:
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    _heed_cpu_quota()
+    heed_cpu_quota()
     run = claim(run_id)
     if run.pid != os.getpid() or run.status != "running":
         return
@@ -59,7 +59,11 @@ def execute(workspace: Workspace) -> Run:
     """Call the verb's function and record how the run ended. What it raised is raised again, for the run it may be a stage of."""
     run = workspace.run
     try:
+        if run.processes > 1:
+            _meet(run)
         outputs = VERBS[run.verb].load()(configure(run.verb, run.config), workspace)
+        if run.processes > 1:
+            launch.part()
     except KeyboardInterrupt:
         _ended(run, status="cancelled")
         endings.clear(run.run_id)
@@ -71,10 +75,33 @@ def execute(workspace: Workspace) -> Run:
             raise error from raised
         if run.parent is None:
             traceback.print_exc()
-        _ended(run, status="failed", fault="bug", error=_sentence(error, run))
+        _ended(run, status="failed", **(launch.word_of_another(run) or {"fault": "bug", "error": _sentence(error, run)}))
         raise
     shutil.rmtree(run.path / "work", ignore_errors=True)
     return _ended(run, status="done", outputs=outputs, versions=used_versions())
+
+
+def take_part() -> int:
+    """The work of any process but the first of a run in several. Returns its exit status.
+
+    It ends at once when it is asked to, wherever it is: nothing here is its own.
+    """
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, signal.SIG_DFL)
+    heed_cpu_quota()
+    run = launch.meet(None)
+    with (run.path / "log.txt").open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+    os.chdir(paths.home() / run.cwd)
+    try:
+        VERBS[run.verb].load()(configure(run.verb, run.config), Workspace(run))
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as raised:
+        return _told(explained(raised), run)
+    launch.part()
+    return 0
 
 
 def used_versions() -> dict[str, str]:
@@ -84,6 +111,24 @@ def used_versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found |= {package: runs.versions(package)[package]}
     return found
+
+
+def _meet(run: Run) -> None:
+    if launch.size() != run.processes:
+        raise UserError(
+            f"Run '{run.run_id}' waits for {run.processes} processes, and nobody starts them any more. Resume it: {launch.resume_hint(run)}"
+        )
+    launch.meet(run)
+
+
+def _told(error: BaseException, run: Run) -> int:
+    """Leave word of an error for the first process."""
+    if isinstance(error, UserError):
+        launch.leave_word(run, fault="user", error=str(error))
+        return 2
+    traceback.print_exception(error)
+    launch.leave_word(run, fault="bug", error=_sentence(error, run))
+    return 1
 
 
 def _ended(run: Run, **changes: Any) -> Run:
@@ -101,7 +146,7 @@ def _interrupt(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _heed_cpu_quota() -> None:
+def heed_cpu_quota() -> None:
     """In a container with a CPU quota, torch would start a thread for every core of the host: give it as many as it may use."""
     quota = Path("/sys/fs/cgroup/cpu.max")
     if "OMP_NUM_THREADS" in os.environ or not quota.exists():

@@ -49,9 +49,9 @@ LOOK_SECONDS = 2.0
 """How often somebody who follows looks whether the processes live."""
 
 
-def submit(verb: str, config: Config) -> Run:
-    """Queue a job and start its worker. Returns at once."""
-    run = runs.new(verb, config.model_dump(mode="json"), lane=VERBS[verb].lane)
+def submit(verb: str, config: Config, processes: int = 1) -> Run:
+    """Queue a job and start its worker. Returns at once. `processes`: as many as a launcher has started for it."""
+    run = runs.new(verb, config.model_dump(mode="json"), lane=VERBS[verb].lane, processes=processes)
     descriptor = locks.take(run.run_id)
     try:
         runs.write(run)
@@ -64,14 +64,14 @@ def submit(verb: str, config: Config) -> Run:
     return run
 
 
-def resume(run_id: str) -> Run:
+def resume(run_id: str, processes: int = 1) -> Run:
     """Queue a failed or cancelled run again, in its own folder; one that waits or runs goes on; one that is done stays done."""
     reconcile()
     until = time.monotonic() + TERM_SECONDS + KILL_SECONDS
     while (run := _job(runs.read(run_id))).status in ("failed", "cancelled"):
         descriptor = locks.try_to_take(run.run_id)
         if descriptor is not None:
-            return _start_again(run.run_id, descriptor)
+            return _start_again(run.run_id, descriptor, processes)
         if time.monotonic() > until:
             raise UserError(f"Run '{run.run_id}' is {run.status}, but its process has not ended yet. Try again in a few seconds.")
         time.sleep(0.05)
@@ -88,7 +88,7 @@ def cancel(run_id: str) -> Run:
         if before.status != "cancelled":
             runs.write(replace(before, status="cancelled", finished_at=runs.now()))
     if before.status == "running":
-        _end_process(before)
+        end_process(before)
     endings.clear(run_id)
     return runs.read(run_id)
 
@@ -147,12 +147,12 @@ def _job(run: Run) -> Run:
     return run
 
 
-def _start_again(run_id: str, descriptor: int) -> Run:
+def _start_again(run_id: str, descriptor: int, processes: int) -> Run:
     """Queue the run again, unless somebody else did so (and it may even be done) before this process got the run's lock."""
     try:
         run = runs.read(run_id)
         if run.status in ("failed", "cancelled"):
-            run = runs.requeue(run_id)
+            run = runs.requeue(run_id, processes)
             _start_worker(run, descriptor)
         return run
     finally:
@@ -187,7 +187,7 @@ def _start_worker(run: Run, descriptor: int) -> None:
         )
 
 
-def _end_process(run: Run) -> None:
+def end_process(run: Run) -> None:
     """SIGTERM to the job's process group, then SIGKILL to what is left of it; the run's lock is free when the job is gone."""
     assert run.pid is not None, "a running run has a process"
     for how, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):

@@ -5,7 +5,6 @@ Weights are safetensors only, never pickle, and no code of a repository is ever 
 
 import hashlib
 import json
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -20,22 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils.logging import disable_progress_bar
 
 from core import paths
+from core.data.prompt import FALLBACK_TEMPLATE
 from core.errors import UserError
 from core.models import bundled, hub
-
-FALLBACK_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}### Instruction:\n{{ message['content'] }}\n\n"
-    "{% elif message['role'] == 'assistant' %}### Response:\n{{ message['content'] }}{{ eos_token }}\n\n"
-    "{% else %}{{ message['content'] }}\n\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}### Response:\n{% endif %}"
-)
-"""The prompt of Stanford Alpaca (github.com/tatsu-lab/stanford_alpaca), for tokenizers that bring no chat template."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _NOT_FILES = ["original/*", "onnx/*", "runs/*"]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,6 @@ def load_tokenizer(name: str) -> Any:
     tokenizer.padding_side = "left"
     if not tokenizer.chat_template:
         tokenizer.chat_template = ("{{ bos_token }}" if _starts_with_bos(tokenizer) else "") + FALLBACK_TEMPLATE
-        _log.warning("'%s' brings no chat template; prompts follow Alpaca: ### Instruction: ... ### Response: ...", name)
     return tokenizer
 
 
@@ -96,8 +85,8 @@ def resolve(name: str) -> Path:
     """The folder of a base model. 'bundled' is converted on first use; a hub id is fetched unless it is in the hub's cache."""
     if name == bundled.NAME:
         return bundled.converted()
-    given = Path(name).expanduser()
-    return _checked(given if given.is_dir() else _fetched(name))
+    given = next((place for place in (Path(name).expanduser(), paths.home() / name) if place.is_dir()), None)
+    return _checked(given or _fetched(name))
 
 
 def choose_device(device: str) -> torch.device:
@@ -107,7 +96,7 @@ def choose_device(device: str) -> torch.device:
         device = next(kind for kind, there in found.items() if there)
     if not found[device]:
         raise UserError(f"device={device} was asked for, but this machine has none that torch can use. Say device=auto or device=cpu.")
-    return torch.device(device)
+    return torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -150,6 +139,18 @@ def offline_names() -> list[str]:
     return names + sorted(repo.repo_id for repo in cached if repo.repo_type == "model")
 
 
+def keep_differentiable(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit layers for inference, which it does in the first pass without gradients on CPUs with bf16.
+
+    What passes through a repacked layer loses its gradient without a word, and is computed in bf16, whatever the precision.
+    """
+    for module in model.modules():
+        if getattr(getattr(getattr(module, "weight", None), "quant_state", None), "packing_format_for_cpu", False):
+            raise UserError("This model's 4-bit layers were repacked for inference when it first answered. Load it anew, tune first.")
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def _read_model(folder: Path, device: torch.device, dtype: torch.dtype, quantization: str) -> Any:
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
     disable_progress_bar()  # the run's log is for its own progress
@@ -176,18 +177,8 @@ def _read_model(folder: Path, device: torch.device, dtype: torch.dtype, quantiza
             f"The weights in {folder} lack {len(info['missing_keys'])} tensors of the model (such as {some}). Copy or download it again."
         )
     if quantization == "nf4":
-        _keep_differentiable(model)
+        keep_differentiable(model)
     return model
-
-
-def _keep_differentiable(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit layers for inference, which it does in the first pass without gradients on CPUs with bf16.
-
-    What passes through a repacked layer loses its gradient without a word, and is computed in bf16, whatever the precision.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def _fetched(name: str) -> Path:

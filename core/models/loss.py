@@ -33,6 +33,8 @@ def weighted_loss(model: Any, batch: Packed, weights: Tensor) -> tuple[Tensor, T
         losses = F.cross_entropy(_logits(model, batch).float(), batch.targets, reduction="none")
         return (losses * weights).sum(), losses.detach()
     hidden = last_hidden(model, batch).index_select(0, batch.answers)
+    if torch.is_autocast_enabled(hidden.device.type):
+        hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
     total, losses = _ChunkedLoss.apply(hidden, head.weight, batch.targets, weights, torch.is_grad_enabled())
     return total, losses
 
@@ -75,27 +77,29 @@ def _logits(model: Any, batch: Packed) -> Tensor:
 class _ChunkedLoss(torch.autograd.Function):
     """Cross-entropy of `hidden @ head.T`, some positions at a time, with the gradient taken at once (Hsu et al. 2024, arXiv:2410.10989).
 
-    The logits of all positions are never held together: a chunk's are turned into its loss and its gradient and dropped.
+    The logits of all positions are never held together: a chunk's are turned into its loss and its gradient and dropped. Under autocast
+    the products run in its precision; the gradient of an fp32 output layer adds up in fp32.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, differentiate: bool) -> tuple[Tensor, Tensor]:
+        weight = head.to(hidden.dtype)
         losses = torch.empty(len(targets), device=hidden.device)
         d_hidden = torch.empty_like(hidden) if differentiate else None
         d_head = torch.zeros_like(head) if differentiate and head.requires_grad else None
         rows = max(1, CHUNK_LOGITS[hidden.device.type] // len(head))
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
-            logits = (hidden[part] @ head.T).float()
+            logits = (hidden[part] @ weight.T).float()
             target = targets[part, None]
             normaliser = logits.logsumexp(1, keepdim=True)
             losses[part] = (normaliser - logits.gather(1, target))[:, 0]
             if d_hidden is not None:
                 slope = logits.sub_(normaliser).exp_().scatter_add_(1, target, torch.full_like(target, -1, dtype=logits.dtype))
-                slope = slope.mul_(weights[part, None]).to(head.dtype)
-                torch.mm(slope, head, out=d_hidden[part])
+                slope = slope.mul_(weights[part, None]).to(weight.dtype)
+                torch.mm(slope, weight, out=d_hidden[part])
                 if d_head is not None:
-                    d_head.addmm_(slope.T, hidden[part])
+                    d_head.add_(slope.T @ hidden[part])
         ctx.save_for_backward(d_hidden, d_head)
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses

@@ -88,7 +88,19 @@ def gather(config: TrainConfig, dataset: Dataset, prompter: Prompter) -> tuple[l
             f"No category of '{config.data}' has a training row with an answer token, so nothing can be trained. "
             "Add rows, or raise max_seq_length; python -m core data shows where they went."
         )
-    return members, notes
+    return members, [*notes, *_plain_lora(config, members)]
+
+
+def _plain_lora(config: TrainConfig, members: Sequence[Member]) -> list[str]:
+    """A sentence about Delta-LoRA that ends before W begins to change."""
+    short = [member for member in members if config.method == "delta_lora" and member.total_steps <= config.delta_start + 1]
+    if not short:
+        return []
+    steps = max(member.total_steps for member in short)
+    return [
+        f"{len(short)} of {len(members)} adapters will be plain LoRA: they train for at most {steps} steps, and with "
+        f"delta_start={config.delta_start} W changes only after {config.delta_start + 1}. Lower delta_start or raise epochs."
+    ]
 
 
 def _groups(config: TrainConfig, dataset: Dataset) -> list[tuple[Role, tuple[str, ...]]]:
@@ -99,6 +111,11 @@ def _groups(config: TrainConfig, dataset: Dataset) -> list[tuple[Role, tuple[str
         raise UserError("categories is empty, so there is nothing to train. Say 'each', 'pooled', or name categories.")
     if len(set(chosen)) < len(chosen):
         raise UserError(f"A category stands twice in categories={','.join(chosen)}. Name each once.")
+    if config.method == "full" and len(chosen) > 1:
+        raise UserError(
+            f"Full fine-tuning makes a whole model, and categories={','.join(config.categories)} asks for {len(chosen)} of them at once. "
+            "Say categories=pooled for one model on everything, or name one category; for many categories use method=lora."
+        )
     return [("own", (category,)) for category in chosen]
 
 

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from core import runs
 from core.data.packing import micro_batches
-from core.runs import Workspace
+from core.runs import Run, Workspace
 from core.train.cohort import Member
 
 Part = tuple[list[int], float]
@@ -65,6 +65,9 @@ class Team:
         self.add_up(torch.zeros(1))
 
 
+ALONE = Team()
+
+
 @dataclass(frozen=True)
 class Share(Workspace):
     """What one of several processes writes with: tables together with the others, scratch of its own where adapters are dealt."""
@@ -87,6 +90,13 @@ class Share(Workspace):
         if self.rank == 0:
             super().event(kind, **values)
 
+    def say(self, message: str) -> None:
+        """One line for the person who watches; what the other processes say stands in the log alone."""
+        if self.rank == 0:
+            super().say(message)
+        else:
+            print(f"Process {self.rank}: {message}", flush=True)
+
     @contextmanager
     def tables(self) -> Iterator[None]:
         """Within: no other process writes the run's tables. Of a run that has been cancelled, none does any more."""
@@ -104,11 +114,34 @@ def everyone() -> Team:
     return Team(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Team()
 
 
-def dealt_members(members: Sequence[Member], processes: int) -> list[list[Member]]:
-    """The members that each process trains, by their tokens; all of them everywhere when they are fewer than the processes."""
-    if len(members) < processes:
-        return [list(members)] * processes
-    return [[members[k] for k in own] for own in deal([_tokens(member) for member in members], processes)]
+class Hands:
+    """Which process trains which members: dealt by their tokens, or all of them everywhere when they are fewer than the processes."""
+
+    def __init__(self, run: Run, members: Sequence[Member], processes: int) -> None:
+        self.run = run
+        self.processes = processes
+        self.dealt = 1 < processes <= len(members)
+        hands = deal([_tokens(member) for member in members], processes) if self.dealt else [range(len(members))] * processes
+        self.members = [[members[k] for k in hand] for hand in hands]
+        """Of each process."""
+
+    def team(self, all_processes: Team) -> Team:
+        """Who shares the rows of a step."""
+        return ALONE if self.dealt else all_processes
+
+    def workspace(self, rank: int) -> Share:
+        """What a process writes with."""
+        return Share(self.run, rank, self.processes, self.dealt)
+
+    def finished(self) -> dict[str, Path]:
+        """Where each member's folder waits to be published, by its name."""
+        ranks = range(self.processes if self.dealt else 1)
+        return {member.name: finished(self.workspace(rank), member) for rank in ranks for member in self.members[rank]}
+
+
+def finished(workspace: Workspace, member: Member) -> Path:
+    """Where a member that has finished waits to be published."""
+    return workspace.scratch / "adapters" / member.name
 
 
 def deal(sizes: Sequence[int], hands: int) -> list[list[int]]:

@@ -14,24 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.modeling_layers import GradientCheckpointingLayer
 
-from core.data.packing import Packed, micro_batches, pack, pad
 from core.data.prompt import Encoded
 from core.errors import UserError
 from core.models.load import BaseModel
-from core.models.loss import token_losses, weighted_loss
-from core.models.packed import can_pack, use_packed_attention
 from core.results import Step
 from core.train.cohort import Member
-from core.train.out_of_memory import within_memory
-from core.train.training_bank import TrainingBank
-
-MICRO_BATCH_TOKENS = {"cpu": 1024, "mps": 4096, "cuda": 16384}
-"""Tokens of one forward and backward pass: large enough to keep the device busy, small enough for its memory."""
+from core.train.distributed import ALONE, Team
+from core.train.passes import Passes
+from core.train.trained import Trained
 
 LOSS_SCALE = 2.0**16
 """What fp16 losses are multiplied by at first, so that small gradients don't vanish (Micikevicius et al. 2018, arXiv:1710.03740)."""
+
+SAVE_PAUSE = 20
+"""A checkpoint is written after at least this many times the seconds that the one before took."""
 
 SCALE_GROWS_AFTER = 2000
 """Steps without overflow after which a loss scale doubles."""
@@ -67,26 +64,24 @@ class Work:
 class Cohort:
     """Adapters in training: the bank, AdamW, and each member's progress."""
 
-    def __init__(self, base: BaseModel, bank: TrainingBank, members: Sequence[Member], say: Callable[[str], Any] = print) -> None:
+    def __init__(
+        self, base: BaseModel, bank: Trained, members: Sequence[Member], say: Callable[[str], Any] = print, team: Team = ALONE
+    ) -> None:
         self.base = base
         self.bank = bank
+        self.team = team
         self.members = list(members)
-        self.say = say
-        self.micro_batch_tokens = members[0].config.micro_batch_tokens or MICRO_BATCH_TOKENS[base.device.type]
+        self.passes = Passes(base, bank, members[0].config, say, team)
         self.work = Work()
-        self.largest_pass = 0
-        """Tokens of the largest pass of the last step."""
         start = LOSS_SCALE if base.dtype == torch.float16 else 1.0
         self.progress = [Progress(loss_scale=start) for _ in members]
         self.rows = [bank.rows(k) for k in range(len(self.members))]
-        groups = [{"params": [parameter]} for own in self.rows for parameter, _ in own]
+        groups = [
+            {"params": [parameter for parameter, each in own if each == factor], "member": k, "factor": factor}
+            for k, own in enumerate(self.rows)
+            for factor in dict.fromkeys(each for _, each in own)
+        ]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=members[0].config.weight_decay, fused=True)
-        self.recomputes = bool(members[0].config.gradient_checkpointing)
-        if self.recomputes:
-            checkpoint_activations(base.model)
-        self.packs = can_pack(base.model)
-        if self.packs:
-            use_packed_attention(base.model)
 
     @property
     def live(self) -> list[int]:
@@ -97,7 +92,7 @@ class Cohort:
         """One optimiser step of every live member; validates those at the end of an epoch. Returns their rows of steps.csv."""
         begun, live = time.perf_counter(), self.live
         batches = {k: self.members[k].batch(self.progress[k].step) for k in live}
-        losses = within_memory(self, lambda: self._backward(batches), self.say)
+        losses = self._backward(batches)
         self._refuse_divergence("loss", losses)
         norms = self._update(live)
         examples = [example for batch in batches.values() for example in batch]
@@ -120,9 +115,8 @@ class Cohort:
     def validation_losses(self, members: Iterable[int]) -> dict[int, list[float]]:
         """Total loss of each validation row of the members, in nats."""
         pairs = [(k, example) for k in members for example in self.members[k].validation]
-        found = within_memory(self, lambda: self._row_losses(pairs), self.say)
         by_member: dict[int, list[float]] = {k: [] for k, _ in pairs}
-        for (k, _), loss in zip(pairs, found, strict=True):
+        for (k, _), loss in zip(pairs, self.passes.losses(pairs), strict=True):
             by_member[k].append(loss)
         return by_member
 
@@ -132,50 +126,16 @@ class Cohort:
         for parameter, _ in self.rows[k]:
             parameter.grad = None
 
-    def shrink(self) -> str | None:
-        """Halve the micro-batch, down to single rows; then recompute activations instead of keeping them."""
-        longest = max(len(example) for member in self.members for example in member.train)
-        if self.largest_pass > longest:
-            self.micro_batch_tokens = max(self.largest_pass // 2, longest)
-            return f"Going on with micro-batches of {self.micro_batch_tokens} tokens, and more of them."
-        if not self.recomputes:
-            self.recomputes = True
-            checkpoint_activations(self.base.model)
-            return "Going on with gradient checkpointing."
-        return None
-
     def _backward(self, batches: dict[int, list[Encoded]]) -> dict[int, float]:
-        """Gradients of the summed token means, times each member's loss scale, and each member's mean loss."""
-        self.bank.zero_gradients()
-        pairs = [(k, example) for k, batch in batches.items() for example in batch]
+        """Gradients of the summed token means, times each member's loss scale. Returns each member's mean loss."""
         share = torch.zeros(len(self.members), device=self.base.device)
-        scale = torch.tensor([progress.loss_scale for progress in self.progress], device=self.base.device)
         for k, batch in batches.items():
             share[k] = 1 / sum(len(example.answer) for example in batch)
-        means = torch.zeros(len(self.members), device=self.base.device)
+        scale = torch.tensor([progress.loss_scale for progress in self.progress], device=self.base.device)
+        rows = [(k, example) for k, batch in batches.items() for example in batch]
         seeds = [self._dropout_seed(k, place) for k, batch in batches.items() for place in range(len(batch))]
-        for part in self._micro_batches(pairs):
-            owners, batch = self._packed([pairs[i] for i in part])
-            with self.bank.segments(batch.segments, list(zip(seeds[part.start : part.stop], batch.row_tokens, strict=True))):
-                total, losses = weighted_loss(self.base.model, batch, (share * scale)[owners])
-                total.backward()
-            means.index_add_(0, owners, losses * share[owners])
-        return {k: mean for k, mean in enumerate(means.tolist()) if k in batches}
-
-    def _micro_batches(self, pairs: Sequence[tuple[int, Encoded]]) -> list[range]:
-        lengths = [len(example) for _, example in pairs]
-        parts = micro_batches(lengths, self.micro_batch_tokens)
-        self.largest_pass = max((sum(lengths[part.start : part.stop]) for part in parts), default=0)
-        return parts
-
-    def _packed(self, pairs: Sequence[tuple[int, Encoded]]) -> tuple[torch.Tensor, Packed]:
-        """The rows as one batch, and the member of each answer token."""
-        owners, examples = [k for k, _ in pairs], [example for _, example in pairs]
-        if self.packs:
-            batch = pack(examples, owners, self.base.device, share_prefix=not self.members[0].config.lora_dropout)
-        else:
-            batch = pad(examples, owners, self.base.tokenizer.pad_token_id, self.base.device)
-        return torch.tensor(owners, device=self.base.device)[batch.rows], batch
+        means = self.passes.gradients(rows, share, scale, seeds).tolist()
+        return {k: means[k] for k in batches}
 
     def _dropout_seed(self, k: int, place: int) -> int:
         """Of the row at `place` in the member's step: it does not depend on who else trains."""
@@ -190,10 +150,9 @@ class Cohort:
         aside = [(parameter, parameter.grad) for k in overflowed for parameter, _ in self.rows[k]]
         for parameter, _ in aside:
             parameter.grad = None
-        for k in live:
-            rate = self.members[k].learning_rate(self.progress[k].step)
-            for group, (_, factor) in zip(self._groups(k), self.rows[k], strict=True):
-                group["lr"] = rate * factor
+        rates = {k: self.members[k].learning_rate(self.progress[k].step) for k in live}
+        for group in self.optimizer.param_groups:
+            group["lr"] = rates.get(group["member"], 0.0) * group["factor"]
         self.optimizer.step()
         for parameter, gradient in aside:
             parameter.grad = gradient
@@ -214,11 +173,6 @@ class Cohort:
             progress.loss_scale *= 2
         return overflowed
 
-    def _groups(self, k: int) -> list[dict[str, Any]]:
-        """The optimiser's groups of a member."""
-        each = len(self.rows[0])
-        return self.optimizer.param_groups[k * each : (k + 1) * each]
-
     def _refuse_divergence(self, what: str, figures: dict[int, float]) -> None:
         for k, figure in figures.items():
             if not math.isfinite(figure):
@@ -231,16 +185,6 @@ class Cohort:
         """Mean loss of an answer token over each member's validation rows."""
         losses = self.validation_losses(members)
         return {k: sum(own) / sum(len(example.answer) for example in self.members[k].validation) for k, own in losses.items()}
-
-    def _row_losses(self, pairs: Sequence[tuple[int, Encoded]]) -> list[float]:
-        totals = torch.zeros(len(pairs), dtype=torch.float64)
-        for part in self._micro_batches(pairs):
-            _, batch = self._packed([pairs[i] for i in part])
-            with self.bank.segments(batch.segments):
-                losses = token_losses(self.base.model, batch)
-            totals.index_add_(0, batch.rows.cpu() + part.start, losses.double().cpu())
-        found: list[float] = totals.tolist()
-        return found
 
     def _advance(self, k: int, epoch_ended: bool, validation_loss: float | None) -> None:
         progress, config = self.progress[k], self.members[k].config
@@ -261,20 +205,14 @@ class Cohort:
         return Step(member.name, step + 1, epoch, loss, validation_loss, norm, member.learning_rate(step), speed)
 
 
-def checkpoint_activations(model: Any) -> None:
-    """Recompute activations in the backward pass (Chen et al. 2016, arXiv:1604.06174)."""
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
-            module.training = True  # the layer alone: dropout that the model's config may ask for stays off
-
-
 def train(cohort: Cohort, record: Callable[[list[Step]], None], save: Callable[[], Any], save_seconds: float = 30) -> None:
     """Step until every member is finished; `record` gets each step's rows, `save` is called every `save_seconds`."""
-    saved = time.monotonic()
+    saved, pause = time.monotonic(), save_seconds
     while cohort.live:
         record(cohort.step())
-        if time.monotonic() - saved > save_seconds:
+        if cohort.team.agree(time.monotonic() - saved > pause):
+            begun = time.monotonic()
             save()
             saved = time.monotonic()
+            pause = max(save_seconds, (saved - begun) * SAVE_PAUSE)
     cohort.restore_best()

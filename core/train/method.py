@@ -100,7 +100,7 @@ class Method(ABC):
             held.copy_(tensor)
 
 
-def generator(seed: int, key: str) -> torch.Generator:
-    """Random numbers that depend on the seed and a name alone, such as a layer's."""
+def generator(seed: int, key: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers that depend on the seed, a name such as a layer's, and the kind of device alone."""
     digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -8,14 +8,18 @@ batch never mix and the base is frozen, so every adapter's gradient is what it w
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.adapter import Adapter
 from core.bank import target_layers
 from core.config import TrainConfig
+from core.data.packing import Packed
+from core.models.loss import weighted_loss
 from core.train.method import Method, Segment, Site, generator
 
 
@@ -36,6 +40,9 @@ class Column:
 
 class TrainingBank:
     """The adapters of a cohort. `method` says what stands beside a layer; this holds it and hooks it in."""
+
+    in_step = False
+    """Processes that share a step's rows exchange nothing before its end."""
 
     def __init__(self, model: Any, method: Method, names: Sequence[str], config: TrainConfig) -> None:
         self.model = model
@@ -76,6 +83,10 @@ class TrainingBank:
         finally:
             self._segments = self._masks = None
 
+    def loss(self, batch: Packed, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of weights x losses, to be differentiated, and each answer token's loss in fp32, [answer tokens]."""
+        return weighted_loss(self.model, batch, weights)
+
     def parameters(self, adapter: int = 0) -> list[nn.Parameter]:
         """The trained tensors of one adapter."""
         return [value for site in self.sites for value in site.own[adapter].values() if isinstance(value, nn.Parameter)]
@@ -99,6 +110,10 @@ class TrainingBank:
         norms: list[float] = divided.tolist()
         return norms
 
+    def unreduced(self) -> list[Tensor]:
+        """The gradients: each process has those of its own rows."""
+        return [self.gradients]
+
     def zero_gradients(self) -> None:
         """Forget the gradients of all adapters."""
         self.gradients.zero_()
@@ -118,6 +133,10 @@ class TrainingBank:
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint needs; tensors to be written into on resuming."""
         return {"values": self.values, "best": self.best}
+
+    def write(self, adapter: int, about: Adapter, folder: Path, dtype: torch.dtype) -> Path:
+        """Save one adapter as the PEFT folder of its method. `about` has its name, base model and run.json."""
+        return self.method.write(self.sites, adapter, about, folder, dtype)
 
     def detach(self) -> None:
         """Take the bank off its model."""
@@ -157,7 +176,8 @@ class TrainingBank:
         def put_beside(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x = inputs[0]
             segments = self._segments or [Segment(0, x.shape[:-1].numel())]
-            return self.method.forward(site, self._drop(x, site), output, segments)
+            y = output.clone() if output._is_view() else output  # layers with a bias return views, which autograd may not let change
+            return self.method.forward(site, self._drop(x, site), y, segments)
 
         return put_beside
 
@@ -167,8 +187,9 @@ class TrainingBank:
             return x
         if self._masks is None:
             return F.dropout(x, self.dropout)
-        kept = [torch.rand(tokens, x.shape[-1], generator=generator(seed, site.layer)) >= self.dropout for seed, tokens in self._masks]
-        mask = torch.cat(kept).view(x.shape).to(x.device, x.dtype)
+        draws = [(generator(seed, site.layer, x.device), tokens) for seed, tokens in self._masks]
+        kept = [torch.rand(tokens, x.shape[-1], generator=draw, device=x.device) >= self.dropout for draw, tokens in draws]
+        mask = torch.cat(kept).view(x.shape).to(x.dtype)
         return x * mask / (1 - self.dropout)
 
 

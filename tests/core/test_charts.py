@@ -12,29 +12,6 @@ def found() -> queries.Evaluation:
     return queries.evaluation(sample.evaluate())
 
 
-@pytest.fixture
-def steps() -> pd.DataFrame:
-    return results.read(sample.train().path / "steps.csv", results.Step).assign(run="a")
-
-
-def test_each_adapter_has_its_own_small_picture_on_common_axes(steps: pd.DataFrame) -> None:
-    figure = charts.loss_curves(steps)
-    assert [note.text for note in figure.layout.annotations] == [f"{school}-lora" for school in sample.SCHOOLS]
-    shared = "every other axis follows the last one"
-    assert {axis.matches for axis in figure.select_yaxes() if axis.matches} == {"y7"}, shared
-    stars = [trace for trace in figure.data if trace.marker.symbol == "star"]
-    best = queries.best_steps(steps)
-    assert [star.y[0] for star in stars] == list(best["best"]) and [star.x[0] for star in stars] == list(best["best_step"])
-
-
-def test_validation_values_are_drawn_as_measured_and_runs_are_overlaid(steps: pd.DataFrame) -> None:
-    one = steps[steps["adapter"] == "cynic-lora"]
-    figure = charts.loss_curves(pd.concat([one, one.assign(run="b", validation_loss=one["validation_loss"] + 1)]))
-    curves = [trace for trace in figure.data if trace.mode == "lines+markers"]
-    assert list(curves[0].y) == list(one["validation_loss"].dropna())
-    assert [curve.line.dash for curve in curves] == ["solid", "dash"] and curves[0].line.color == curves[1].line.color
-
-
 def test_the_matrix_shows_values_marks_and_gains(found: queries.Evaluation) -> None:
     table = queries.matrix(found, "perplexity")
     models = list(found.models["model"])

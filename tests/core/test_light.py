@@ -8,10 +8,10 @@ from core import paths
 
 LIGHT = [
     *("__main__", "config", "demo", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results"),
-    *("runs", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
+    *("runs", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]
-CHARTS = ["charts"]
+CHARTS = ["charts", "loss_curves"]
 HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
 
 

@@ -187,7 +187,7 @@ def test_a_job_file_that_cannot_be_used_is_told(tmp_path, content, sentence):
         (["train", "--batch_size", "0"], "batch_size=0 can't be used: it should be greater than or equal to 1. Rows per adapter"),
         (["train", "--r", "eight"], "r=eight can't be used: it should be a valid integer"),
         (["train", "--keep", "all"], "keep=all can't be used: it should be 'best' or 'last'. Which weights"),
-        (["train", "--method", "lorra"], "Unknown tuning method 'lorra'. Choose one of: lora, qlora."),
+        (["train", "--method", "lorra"], "Unknown tuning method 'lorra'. Choose one of: lora, qlora, "),
         (["train", "--seed"], "expected one argument"),
         (["merge", "--strategy", "svd"], "Field 'adapters' is missing. Give it: --adapters ... (Adapters to merge"),
         (["merge", "--adapters", "a,b", "--weights", "1"], "1 weights were given for 2 adapters."),

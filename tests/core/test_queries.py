@@ -112,22 +112,6 @@ def test_examples_are_chosen_by_rule(found: queries.Evaluation) -> None:
     assert len(pairs) == 161 and queries.best_median_worst(pairs.iloc[:0]) == []
 
 
-def test_best_steps_finds_the_lowest_validation() -> None:
-    steps = pd.DataFrame(
-        {
-            "adapter": ["a"] * 3 + ["b"],
-            "step": [1, 2, 3, 1],
-            "epoch": [1.0, 2.0, 3.0, 1.0],
-            "loss": [3.0, 2.0, 1.0, 5.0],
-            "validation_loss": [4.0, 3.0, 3.5, None],
-            "tokens_per_second": 9.0,
-        }
-    )
-    best = queries.best_steps(steps).set_index("adapter")
-    assert list(best.loc["a", ["first", "best", "best_step", "loss", "step"]]) == [4.0, 3.0, 2, 1.0, 3]
-    assert math.isnan(best.loc["b", "best"])
-
-
 def test_stages_of_a_demo_come_after_the_persons_own_runs() -> None:
     own = sample.evaluate()
     stage = sample.evaluate()

@@ -7,7 +7,7 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core import paths, results, runs  # noqa: E402
-from core.results import ALL, Answer, DataRow, Leak, Model, Score, Step, Verdict  # noqa: E402
+from core.results import ALL, Answer, DataRow, Leak, Model, Score, Step, Token, ValidationRow, Verdict  # noqa: E402
 from core.runs import Run, Workspace  # noqa: E402
 
 SCHOOLS = ("cynic", "hacker", "buddhist", "kural", "wisdom", "puritan", "lexicon")
@@ -49,21 +49,26 @@ def data() -> Run:
     return _run("data", {"data": "data/seven_schools.jsonl"}, fill)
 
 
-def train(status: str = "done", steps: int = 120, error: str | None = None, seed: int = 0) -> Run:
-    """A cohort of seven adapters; `status` running stops half-way, failed has an error and a log."""
+def train(status: str = "done", steps: int = 120, error: str | None = None, seed: int = 0, names: Sequence[str] = SCHOOLS) -> Run:
+    """A cohort of adapters; `status` running stops half-way, failed has an error and a log."""
 
     def fill(workspace: Workspace) -> dict[str, Any]:
-        upto = steps if status == "done" else steps // 2
+        upto, done = steps if status == "done" else steps // 2, status == "done"
         for step in range(1, upto + 1):
-            results.append(workspace.path / "steps.csv", _steps(step, steps, seed), Step)
+            results.append(workspace.path / "steps.csv", _steps(step, steps, seed, names), Step)
         workspace.event("progress", done=1, total=steps, unit="steps", message="")
         workspace.event("progress", done=upto, total=steps, unit="steps", message="epoch 2 of 3")
         workspace.say("Trainable: 460,800 of 134,975,808 parameters (0.34 %), seven times.")
-        for school in SCHOOLS if status == "done" else ():
-            _folder(paths.adapters() / f"{school}-lora", {"role": "own", "categories": [school], "run_id": workspace.run.run_id})
-        return {"adapters": [f"adapters/{school}-lora" for school in SCHOOLS]}
+        results.write(workspace.path / "first_batch.csv", _tokens(names), Token)
+        if done:
+            results.write(workspace.path / "validation_rows.csv", _validation_rows(names), ValidationRow)
+            (workspace.path / "loss_curve.png").write_bytes(b"\x89PNG test material")
+        for name in names if done else ():
+            folder(paths.adapters() / f"{name}-lora", {"role": "own", "categories": [name], "run_id": workspace.run.run_id})
+        made = {f"{name}-lora": f"adapters/{name}-lora" for name in names}
+        return {"adapters": made, "tokens_per_second": 251.3, "matrix_peak_share": 0.43}
 
-    return _run("train", {"categories": ["each"], "epochs": 3, "seed": seed}, fill, status, error)
+    return _run("train", {"method": "lora", "r": 8, "categories": ["each"], "epochs": 3, "seed": seed}, fill, status, error)
 
 
 def merge() -> Run:
@@ -74,7 +79,7 @@ def merge() -> Run:
 
     def fill(workspace: Workspace) -> dict[str, Any]:
         for name in MERGED:
-            _folder(
+            folder(
                 paths.merged_adapters() / name, {"role": "merged", "categories": [], "recipe": {**recipe, "strategy": name.split("_")[0]}}
             )
         return {"adapter": f"merged_adapters/{MERGED[0]}", "layers": 120, **recipe, "energy_kept": 1.0, "relative_error": 2.1e-8}
@@ -118,20 +123,39 @@ def _run(
     return runs.update(run.run_id, status=status, outputs=outputs if status == "done" else {}, error=error, **ended)
 
 
-def _folder(folder: Path, info: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16}))
-    (folder / "run.json").write_text(json.dumps({"base_model": "bundled", "method": "lora", "seed": 0, **info}))
+def folder(path: Path, info: dict[str, Any]) -> None:
+    """An adapter's folder, without weights."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16}))
+    (path / "run.json").write_text(json.dumps({"base_model": "bundled", "method": "lora", "seed": 0, **info}))
 
 
-def _steps(step: int, steps: int, seed: int) -> Iterator[Step]:
-    for place, school in enumerate(SCHOOLS):
-        noise = random.Random(f"{seed}-{step}-{school}").gauss(0, 0.12)
-        falling = 2.9 + 0.1 * place + 1.6 * math.exp(-step / 25)
-        validation = falling + 0.1 + 0.003 * max(0, step - 80) if step % 20 == 0 else None
+def _steps(step: int, steps: int, seed: int, names: Sequence[str]) -> Iterator[Step]:
+    for place, name in enumerate(names):
+        noise = random.Random(f"{seed}-{step}-{name}").gauss(0, 0.12)
+        falling = 2.9 + 0.7 * place / len(names) + 1.6 * math.exp(-step / 25)
+        validation = falling + 0.1 + 0.003 * max(0, step - 80) if step % max(1, steps // 6) == 0 else None
         yield Step(
-            f"{school}-lora", step, 3 * step / steps, falling + noise, validation, 0.8 + abs(noise), 5e-4 * (1 - step / (steps + 1)), 240.0
+            f"{name}-lora", step, 3 * step / steps, falling + noise, validation, 0.8 + abs(noise), 5e-4 * (1 - step / (steps + 1)), 240.0
         )
+
+
+def _tokens(names: Sequence[str]) -> Iterator[Token]:
+    """Two rows of the first eight adapters: question read, answer counted; the first token of the second row is hostile."""
+    for name, number in product(names[:8], range(2)):
+        row = _questions()[number]
+        asked = ["<|im_start|>", "user", "\n", *row["question"].split(), "<|im_end|>", "\n", "<|im_start|>", "assistant", "\n"]
+        asked = [HOSTILE, *asked] if number else asked
+        texts = [(text, 0) for text in asked] + [(f" {word}", 1) for word in row["answer"].split()] + [("<|im_end|>", 1)]
+        for position, (text, supervised) in enumerate(texts):
+            yield Token(f"{name}-lora", number, position, text, supervised)
+
+
+def _validation_rows(names: Sequence[str]) -> Iterator[ValidationRow]:
+    """Twelve rows of every adapter, losses 1.0, 1.2, ... in mixed order; the reference of the best one is hostile."""
+    for name, place in product(names, range(12)):
+        row, loss = _questions()[place], 1.0 + 0.2 * (place * 5 % 12)
+        yield ValidationRow(f"{name}-lora", name, row["question"], HOSTILE if place == 0 else row["answer"], loss, 20 + place)
 
 
 def _models() -> list[Model]:

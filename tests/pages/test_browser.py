@@ -129,3 +129,24 @@ def test_what_a_model_wrote_is_shown_and_never_run(server: str, page: "playwrigh
         page.wait_for_selector(f"{card}:has-text('**stars**')", timeout=PATIENCE_MS)
         assert page.title() != "hacked"
         assert page.locator("[data-testid=stMain] b:has-text('bold')").count() == 0
+
+
+def test_the_tokens_of_the_first_batch_are_marked_twice_and_never_read_as_html(server: str, page: "playwright.Page") -> None:
+    _look(page, f"{server}/train")
+    counted = page.locator("p > span.counted").last
+    counted.wait_for(timeout=PATIENCE_MS)
+    assert counted.inner_text() == "<|im_end|>", "special tokens are visible"
+    style = counted.evaluate("e => [getComputedStyle(e).textDecorationLine, getComputedStyle(e).backgroundColor]")
+    assert style[0] == "underline" and style[1] not in ("rgba(0, 0, 0, 0)", "transparent")
+    page.get_by_role("radio", name="2", exact=True).or_(page.get_by_role("button", name="2", exact=True)).first.click()
+    page.wait_for_selector("p > span:has-text('**stars**')", timeout=PATIENCE_MS)
+    assert page.title() != "hacked" and page.locator("[data-testid=stMain] b:has-text('bold')").count() == 0
+
+
+def test_a_preset_chosen_in_the_browser_fills_the_form(server: str, page: "playwright.Page") -> None:
+    _look(page, f"{server}/evaluate")
+    _settle(page)
+    page.get_by_role("combobox", name="Preset").click()
+    page.get_by_role("option", name="seven_schools").click()
+    page.wait_for_selector("[data-testid=stCode] >> text=--preset", timeout=PATIENCE_MS)
+    assert page.get_by_role("textbox", name="System prompt").input_value() == "Answer in the voice of this school: {category}."

@@ -73,13 +73,12 @@ def test_pad_that_is_eos_is_replaced_without_new_tokens(broken):
     assert len(tokenizer) == load.load(str(broken), device="cpu").model.get_input_embeddings().num_embeddings
 
 
-def test_no_chat_template_gets_the_alpaca_prompt(broken, caplog):
+def test_no_chat_template_gets_the_alpaca_prompt(broken):
     (broken / "chat_template.jinja").unlink()
     tokenizer = load.load_tokenizer(str(broken))
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     assert prompt == "Be brief.\n\n### Instruction:\nWhy?\n\n### Response:\n"
-    assert "no chat template" in caplog.text
 
 
 def test_no_end_token_is_a_sentence(broken):

@@ -8,7 +8,7 @@ import torch
 
 from core.data.prompt import Prompter
 from core.models.load import load
-from core.models.loss import row_losses
+from core.models.loss import CHUNK_LOGITS, _ChunkedLoss, row_losses
 
 ROWS = [
     ("What is love?", "A temporary insanity.", "cynic"),
@@ -57,3 +57,27 @@ def test_a_model_that_shapes_its_logits_goes_through_its_own_forward(tmp_path: P
     expected = -torch.log_softmax(logits, -1)[range(len(example.answer)), example.answer].sum().item()
     assert row_losses(base, [example]) == [pytest.approx(expected, rel=1e-5)]
     assert math.isfinite(expected)
+
+
+@pytest.mark.parametrize("rows_held", [1, 3, 7, 8, 100])
+@pytest.mark.parametrize("head_trains", [False, True])
+def test_chunked_loss_equals_cross_entropy_in_float64(rows_held: int, head_trains: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 positions, held 1 to 100 at a time, so that a border falls everywhere: losses, and gradients of states and head."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(8, 16, generator=generator).requires_grad_()
+    head = torch.randn(50, 16, generator=generator).requires_grad_(head_trains)
+    targets = torch.randint(0, 50, (8,), generator=generator)
+    weights = torch.rand(8, generator=generator)
+    monkeypatch.setitem(CHUNK_LOGITS, "cpu", rows_held * 50)
+    total, losses = _ChunkedLoss.apply(hidden, head, targets, weights, True)
+    (total * 3).backward()
+    exact_hidden, exact_head = hidden.detach().double().requires_grad_(), head.detach().double().requires_grad_()
+    exact = torch.nn.functional.cross_entropy(exact_hidden @ exact_head.T, targets, reduction="none")
+    (3 * (exact * weights).sum()).backward()
+    torch.testing.assert_close(losses.double(), exact.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(total.double(), (exact * weights).sum().detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(hidden.grad.double(), exact_hidden.grad, rtol=1e-4, atol=1e-5)
+    if head_trains:
+        torch.testing.assert_close(head.grad.double(), exact_head.grad, rtol=1e-4, atol=1e-5)
+    else:
+        assert head.grad is None

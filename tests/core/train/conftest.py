@@ -4,14 +4,17 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from peft.optimizers import create_loraplus_optimizer
 from torch import Tensor
+from transformers import get_scheduler
 
 from core.adapter import Adapter
 from core.config import TrainConfig
-from core.data.prompt import Prompter
+from core.data.prompt import Encoded, Prompter
 from core.data.read import read
 from core.models.load import BaseModel, load
 from core.registry import lookup
@@ -60,6 +63,7 @@ def begin(tiny_base: Path, tiny_data: Path) -> Callable[..., Training]:
 
     def start(members: Sequence[str] | None = None, **fields: object) -> Training:
         given = {"data": str(tiny_data), "base_model": str(tiny_base), "r": 4, "learning_rate": 5e-3, "batch_size": 3}
+        given |= {"target_modules": ("q_proj", "k_proj", "v_proj", "o_proj")}
         config = TrainConfig(**{**given, "epochs": 20, "max_steps": 30, "device": "cpu", **fields})
         method = lookup(METHODS, "tuning method", config.method).load()(config)
         base = load(config.base_model, quantization=method.quantization or config.quantization, precision=config.precision, device="cpu")
@@ -69,6 +73,12 @@ def begin(tiny_base: Path, tiny_data: Path) -> Callable[..., Training]:
         return Training(base, bank, Cohort(base, bank, chosen, lambda _: None), chosen, config)
 
     return start
+
+
+@pytest.fixture
+def train_with_peft() -> Callable[..., list[float]]:
+    """`train_with_peft(model, member, after_step)`: a plain loop around peft: padded batches, HF loss, clip_grad_norm_, AdamW."""
+    return _train_with_peft
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +108,36 @@ def tiny_qwen(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
                 torch.nn.init.normal_(parameter, std=0.3)
         model.save_pretrained(folder)
     return folder
+
+
+def padded(rows: list[Encoded]) -> dict[str, Tensor]:
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), 3)
+    labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.tensor(row.prompt + row.answer)
+        labels[place, len(row.prompt) : len(row)] = torch.tensor(row.answer)
+        mask[place, : len(row)] = 1
+    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+
+
+def _train_with_peft(model: Any, member: Member, after_step: Callable[[int], None] = lambda _: None) -> list[float]:
+    """A plain torch loop over the member's rows in its order; returns the losses."""
+    config, trained = member.config, [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.method == "lora_plus":
+        ratio = config.loraplus_lr_ratio
+        optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, lr=config.learning_rate, loraplus_lr_ratio=ratio)
+    else:
+        optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    scheduler = get_scheduler(config.schedule, optimizer, num_warmup_steps=1, num_training_steps=member.total_steps)
+    losses = []
+    for step in range(member.total_steps):
+        loss = model(**padded(member.batch(step))).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        after_step(step)
+    return losses

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.train.out_of_memory import is_out_of_memory, within_memory
 from core.errors import UserError
+from core.train.out_of_memory import is_out_of_memory, within_memory
 
 SCRIPT = """
 import json, resource, sys
@@ -41,7 +41,7 @@ def train(headroom_mb, micro_batch_tokens):
     limit = resource.RLIM_INFINITY if headroom_mb is None else used + headroom_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     losses = [cohort.step()[0].loss for _ in range(3)]
-    return cohort.micro_batch_tokens, losses, bank.values.flatten()
+    return cohort.passes.micro_batch_tokens, losses, bank.values.flatten()
 
 tight, tight_losses, tight_values = train(HEADROOM, 100_000)
 free, free_losses, free_values = train(None, 100_000)

@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.models.load import load
 from core.results import Step
 from core.runs import Workspace
-from core.train import loop
+from core.train import loop, training_bank
 from core.train.run import _keep_until, run
 
 Train = Callable[..., dict]
@@ -187,13 +187,13 @@ def test_a_taken_name_is_refused_unless_replace(train: Train) -> None:
 
 
 def test_training_that_diverges_is_told_and_publishes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = loop.weighted_loss
+    honest = training_bank.weighted_loss
 
     def exploding(model: object, batch: object, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         total, losses = honest(model, batch, weights)
         return total, losses * float("nan")
 
-    monkeypatch.setattr(loop, "weighted_loss", exploding)
+    monkeypatch.setattr(training_bank, "weighted_loss", exploding)
     with pytest.raises(UserError, match="training of 'pooled-lora' diverged: its loss is nan at step 1"):
         train(categories="pooled")
     assert not list(paths.adapters().glob("*"))
@@ -215,5 +215,5 @@ def test_a_table_that_was_cut_short_is_mended_on_resuming(tmp_path: Path) -> Non
     results.append(file, [row], Step)
     with file.open("a") as table:
         table.write("a,1")
-    _keep_until(file, {"a": 1})
+    _keep_until(file, Step, {"a": 1})
     assert len(file.read_text().splitlines()) == 2

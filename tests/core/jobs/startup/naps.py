@@ -21,6 +21,8 @@ class NapConfig(Config):
     """How long."""
     end: str = "done"
     """done, user error, bug, or deaf (does not hear SIGTERM, nor does its child process)."""
+    other_end: str = ""
+    """How the second of several processes ends at first, while the first one naps: user error, bug or killed."""
     read: str = ""
     """A file to read, relative to where the job was submitted."""
     wait_for: str = ""
@@ -31,6 +33,8 @@ class NapConfig(Config):
 
 def run(config: NapConfig, workspace: Workspace) -> dict[str, Any]:
     """Note the start, leave half-made things behind, sleep, note the end."""
+    if os.environ.get("RANK") == "1":
+        return _nap_beside(config)
     _note("start", workspace)
     print("about to sleep")
     tries = len((workspace.scratch / "tries").read_text()) if (workspace.scratch / "tries").exists() else 0
@@ -57,6 +61,18 @@ def run(config: NapConfig, workspace: Workspace) -> dict[str, Any]:
     return {"tries": tries + 1, "key": os.environ.get("GROQ_API_KEY"), "text": Path(config.read).read_text() if config.read else ""}
 
 
+def _nap_beside(config: NapConfig) -> dict[str, Any]:
+    if config.other_end == "user error":
+        raise UserError("The other bed is too short.")
+    if config.other_end == "bug":
+        raise ZeroDivisionError("no other bed")
+    if config.other_end == "killed" and not (paths.home() / "killed once").exists():
+        (paths.home() / "killed once").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(config.seconds)
+    return {}
+
+
 def _note(what: str, workspace: Workspace) -> None:
     with (paths.home() / "trace.txt").open("a") as file:
         file.write(f"{what} {workspace.run.run_id} {time.time()}\n")
@@ -65,5 +81,6 @@ def _note(what: str, workspace: Workspace) -> None:
 NAPS = {
     "nap": Verb(NapConfig, "naps:run", "device"),
     "desk-nap": Verb(NapConfig, "naps:run", "desk"),
+    "shared-nap": Verb(NapConfig, "naps:run", "device", shared=True),
     "tiny-demo": Verb(DemoConfig, "tiny_demo:run", "device"),
 }
