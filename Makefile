@@ -50,6 +50,7 @@ bench: setup ## our training beside PEFT, Trainer and TRL on this machine (half 
 	$(PYTHON) benchmarks/train_single.py --json $(MEASURED)/single.json
 	$(PYTHON) benchmarks/train_cohort.py --json $(MEASURED)/cohort.json \
 		--line $$($(PYTHON) -c 'import torch; print(5 if torch.cuda.is_available() else 4)')
+	$(PYTHON) benchmarks/train_cohort.py --sizes 1x64,2x64,4x64,2x256 --sides apart --json $(MEASURED)/apart.json
 	$(PYTHON) benchmarks/train_memory.py
 
 SCHOOLS := cynic-lora,hacker-lora,buddhist-lora,kural-lora,wisdom-lora,puritan-lora,lexicon-lora

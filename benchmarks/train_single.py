@@ -78,7 +78,7 @@ def candidates(work: Workload, member: Member) -> dict[str, list[Setting]]:
 
 def choose(work: Workload, member: Member, peers: list[str]) -> tuple[dict[str, Setting], dict[str, str]]:
     """The fastest setting of each peer, and what is to be said of each: what was tried, or why it is left out."""
-    trial = replace(work, repeats=1)
+    trial = replace(work, repeats=1, steps=max(1, work.steps // 2))
     chosen, notes = {}, {}
     for name in peers:
         settings = candidates(work, member)[name]

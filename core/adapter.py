@@ -186,4 +186,4 @@ def _refuse(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tenso
             "Only additive low-rank deltas on linear layers can be mixed; convert it to plain LoRA first."
         )
     if not tensors:
-        raise UserError(f"{folder / WEIGHTS} holds no {kind} tensor, so there is no adapter in it.")
+        raise UserError(f"{folder / WEIGHTS} holds no tensor, so there is no adapter in it.")

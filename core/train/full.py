@@ -131,6 +131,8 @@ class WholeModel:
             return
         self.model.save_pretrained(folder, state_dict=tensors)
         self.base.tokenizer.save_pretrained(folder)
+        for file in folder.glob("*.safetensors"):
+            file.chmod(0o644)  # safetensors writes files that only their owner can read
         config = json.loads((folder / "config.json").read_text())
         _write_json(folder / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
         _write_json(folder / "run.json", about.info)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.train import checkpoint
 
-EARLY_STOPS = {"max_steps": None, "epochs": 8, "early_stop": 1, "batch_size": 8, "schedule": "constant", "seed": 2}
+EARLY_STOPS = {"max_steps": None, "max_seq_length": 64, "epochs": 8, "early_stop": 1, "batch_size": 8, "schedule": "constant", "seed": 2}
 RATES = {"lora": 1e-2, "lora_plus": 2e-3, "lora_fa": 2e-2, "delta_lora": 6e-3, "vera": 0.1, "dora": 1e-2, "qlora": 1e-2}
 PAIR = ("cynic", "hacker")
 
@@ -42,7 +42,14 @@ def test_together_equals_apart(method: str, begin, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["lora", "lora_fa", "vera", "dora"])
 def test_together_equals_apart_with_dropout(method: str, begin, tmp_path: Path) -> None:
-    fields = {"method": method, "lora_dropout": 0.3, "weight_decay": 0.1, "max_steps": 8, "target_modules": "all-linear"}
+    fields = {
+        "method": method,
+        "lora_dropout": 0.3,
+        "weight_decay": 0.1,
+        "max_steps": 8,
+        "target_modules": "all-linear",
+        "max_seq_length": 64,
+    }
     together = begin(members=[f"{category}-{method}" for category in PAIR], **fields, micro_batch_tokens=400).finish()
     for place, member in enumerate(together.members):
         alone = begin(members=[member.name], **fields).finish()
@@ -79,7 +86,7 @@ def test_every_row_and_layer_has_a_mask_of_its_own(begin, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("method", ["delta_lora", "vera", "dora"])
 def test_a_checkpoint_goes_on_to_the_same_adapter(method: str, begin, tmp_path: Path) -> None:
-    fields = {"method": method, "delta_start": 3, "members": [f"cynic-{method}", f"hacker-{method}"], "max_steps": 12}
+    fields = {"method": method, "delta_start": 3, "members": [f"cynic-{method}", f"hacker-{method}"], "max_steps": 10, "max_seq_length": 64}
     whole, broken = begin(**fields), begin(**fields)
     for _ in range(6):
         broken.cohort.step()
