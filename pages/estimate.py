@@ -1,4 +1,6 @@
-"""What a training run would cost, before it starts: parameters, memory, time, as the verb `plan` estimated them for these settings."""
+"""What a training run would take, before it starts: parameters, memory and time, as the verb `plan` estimated them for these settings."""
+
+from typing import Any
 
 import streamlit as st
 
@@ -8,46 +10,50 @@ from core.runs import Run
 from core.wording import count, day, duration, plain, three
 from pages import parts
 
-PARTS = {"weights": "base model", "adapters": "adapters", "optimiser": "optimiser", "activations": "activations", "logits": "logits"}
+NAMES = {"weights": "base model"}
+"""Parts of the memory that are called otherwise on the page."""
 
 
-def show(config: TrainConfig) -> None:
-    """The newest estimate for these settings; a line where there is none yet."""
+def show(config: TrainConfig) -> bool:
+    """The newest estimate for these settings; a line where there is none yet. True when there is one."""
     run = training.estimate(config)
     if run is None:
-        st.caption("Parameters, memory and time of these settings have not been estimated yet: press Estimate below.")
+        st.caption("Parameters, memory and time of these settings have not been estimated yet: press Estimate.")
     elif run.status in ("queued", "running"):
         parts.watch("plan")
     elif run.status == "done":
         figures(run)
     else:
         parts.failure(run)
+    return run is not None and run.status == "done"
 
 
 def figures(run: Run) -> None:
     """Three figures, and whether it fits."""
     found = run.outputs
     with st.container(border=True):
-        columns = st.columns(3)
-        adapters = found["adapters"]
-        columns[0].metric("Trainable parameters", f"{found['trainable_parameters']:,}", help="Of one adapter.")
-        columns[0].caption(f"{count(adapters, 'adapter')} in {count(found['passes'], 'pass', 'passes')}")
-        columns[1].metric("Memory at the peak", megabytes(found["memory_mb"]), help="On the device, estimated.")
-        columns[1].caption(", ".join(f"{PARTS.get(name, name)} {megabytes(value)}" for name, value in found["memory_parts_mb"].items()))
-        columns[2].metric("Time", duration(found["seconds"]))
-        columns[2].caption(f"{found['rows']:,} rows, {found['tokens']:,} tokens, {count(found['steps'], 'step')}")
-        verdict(found["fits"], found["advice"])
-        st.caption(f"Estimated {day(run.finished_at)} for exactly these settings.")
+        parameters, memory, time = st.columns(3)
+        parameters.metric("Trainable parameters", f"{found['trainable_parameters']:,}", help="Numbers that train in one adapter.")
+        parameters.caption(f"{count(found['adapters'], 'adapter')} in {count(found['passes'], 'pass', 'passes')}")
+        memory.metric("Memory at the peak", size(found["memory_mb"]), help="Estimated; the parts below add up to it.")
+        memory.caption(", ".join(f"{NAMES.get(name, name)} {size(value)}" for name, value in found["memory_parts_mb"].items()))
+        time.metric("Time", duration(found["seconds"]), help=f"At {three(found['tokens_per_second'])} tokens per second.")
+        time.caption(
+            f"{found['rows']:,} rows, {count(found['steps'], 'step')}, {found['tokens']:,} tokens. Speed: {plain(found['speed_from'])}"
+        )
+        verdict(found)
+        st.caption(f"Estimated {day(run.finished_at)} for these settings.")
 
 
-def verdict(fits: bool, advice: str) -> None:
-    """Fits or does not fit, and what would make it fit."""
-    if fits:
-        st.success(f"It fits. {plain(advice)}".strip(), icon=":material/check:")
+def verdict(found: dict[str, Any]) -> None:
+    """Whether it fits, with what makes it fit or would."""
+    said = f"{size(found['memory_mb'])} of the {size(found['available_mb'])} that are free. {plain(found['advice'])}".strip()
+    if found["fits"]:
+        st.success(f"Fits: {said}", icon=":material/check:")
     else:
-        st.warning(f"It does not fit. {plain(advice)}".strip(), icon=":material/error:")
+        st.warning(f"Does not fit: {said}", icon=":material/error:")
 
 
-def megabytes(value: float) -> str:
-    """MB, or GB from 1,000 on."""
-    return f"{three(value / 1000)} GB" if value >= 1000 else f"{three(value)} MB"
+def size(megabytes: float) -> str:
+    """MB of 2^20 bytes; GB from 1,024 of them on."""
+    return f"{three(megabytes / 1024)} GB" if megabytes >= 1024 else f"{three(megabytes)} MB"

@@ -43,10 +43,11 @@ def settings(
     return _checked(verb, values)
 
 
-def begin(buttons: Mapping[str, str], config: Config) -> None:
-    """What it cost last time, a button per verb that takes this config (the first is the main one), and the command line."""
+def begin(buttons: Mapping[str, str], config: Config, estimated: bool = False) -> None:
+    """What it cost last time, unless it is `estimated`; a button per verb that takes this config, the main one first; the command line."""
     verb = next(iter(buttons))
-    st.caption(cost(verb))
+    if said := cost(verb, estimated):
+        st.caption(said)
     with st.container(horizontal=True):
         for each, label in buttons.items():
             if st.button(label, type="primary" if each == verb else "secondary", key=f"{each}.submit"):
@@ -91,14 +92,14 @@ def command(verb: str, config: Config, preset: str | None = None) -> str:
     return shlex.join(words)
 
 
-def cost(verb: str) -> str:
-    """What the last run of this verb took, and how many jobs wait before a new one."""
+def cost(verb: str, estimated: bool = False) -> str:
+    """What the last run of this verb took, unless this one is `estimated`; and how many jobs wait before a new one."""
     every = runs.listing()
     last = next((run for run in every if run.verb == verb and run.status == "done" and run.finished_at), None)
     waiting = [run for run in every if run.status in ("queued", "running")]
     spent = duration(seconds_between(last.started_at, last.finished_at)) if last else ""
     past = f"The last {verb} took {spent}." if last else f"No {verb} has run here yet, so its time is not known."
-    return f"{past} {count(len(waiting), 'job')} before it." if waiting else past
+    return " ".join(["" if estimated else past, f"{count(len(waiting), 'job')} before it." if waiting else ""]).strip()
 
 
 def datasets() -> list[str]:

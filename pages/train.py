@@ -105,5 +105,4 @@ known = {
 }
 config = form.settings("train", FIELDS, known)
 if config is not None:
-    estimate.show(config)
-    form.begin({"train": "Train", "plan": "Estimate"}, config)
+    form.begin({"train": "Train", "plan": "Estimate"}, config, estimated=estimate.show(config))

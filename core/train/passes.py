@@ -38,12 +38,18 @@ class Passes:
         """Tokens of the largest pass of the last step."""
         self.longest_row = 0
         """Of that step, in tokens."""
-        self.recomputes = bool(config.gradient_checkpointing)
-        if self.recomputes:
-            checkpoint_activations(base.model)
+        self.recomputes = False
+        self.go_through(self.micro_batch_tokens, bool(config.gradient_checkpointing))
         self.packs = can_pack(base.model)
         if self.packs:
             use_packed_attention(base.model)
+
+    def go_through(self, micro_batch_tokens: int, recompute: bool) -> None:
+        """From now on in pieces of this size; `recompute` activations in the backward pass instead of keeping them."""
+        self.micro_batch_tokens = micro_batch_tokens
+        if recompute and not self.recomputes:
+            self.recomputes = True
+            checkpoint_activations(self.base.model)
 
     def gradients(self, rows: Sequence[Row], share: Tensor, scale: Tensor, dropout_seeds: Sequence[int]) -> Tensor:
         """Leave in the bank the gradients of sum(share x scale x losses), and return sum(share x losses) of each member, [K].
@@ -70,11 +76,10 @@ class Passes:
                 f"none of them can go back. Start again with micro_batch_tokens={half}, gradient_checkpointing=true, or more processes."
             )
         if self.largest > self.longest_row:
-            self.micro_batch_tokens = half
+            self.go_through(half, self.recomputes)
             return f"Going on with micro-batches of {half} tokens, and more of them."
         if not self.recomputes:
-            self.recomputes = True
-            checkpoint_activations(self.base.model)
+            self.go_through(half, True)
             return "Going on with gradient checkpointing."
         return None
 

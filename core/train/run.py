@@ -21,8 +21,10 @@ from core.registry import lookup
 from core.results import Row, Step, Token, ValidationRow
 from core.runs import Workspace
 from core.train import METHODS, checkpoint, curves, distributed
+from core.train.choice import choose
 from core.train.cohort import Member, gather
 from core.train.distributed import Hands, Share, Team, finished
+from core.train.estimate import Choice
 from core.train.full import Full, WholeModel
 from core.train.loop import Cohort, Work, train
 from core.train.method import Method
@@ -51,7 +53,9 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
         _write_first_batch(members[:SHOWN_MEMBERS], prompter.tokenizer, workspace.path / "first_batch.csv")
     hands = Hands(workspace.run, members, everyone.size)
     team = hands.team(everyone)
-    training = Training(method, _load(method, team), hands.members[everyone.rank], hands.workspace(everyone.rank), team)
+    mine = hands.members[everyone.rank]
+    choice = choose(config, mine)
+    training = Training(method, _load(method, team), mine, hands.workspace(everyone.rank), team, choice)
     for cohort in training.passes():
         training.train(cohort)
     speed = training.speed(everyone)
@@ -74,6 +78,7 @@ class Training:
     members: list[Member]
     workspace: Share
     team: Team
+    choice: Choice
     done_steps: int = 0
     told: float = 0.0
     work: Work = Work()
@@ -99,6 +104,7 @@ class Training:
             return
         bank = self._bank(members)
         cohort = Cohort(self.base, bank, members, self.workspace.say, self.team)
+        cohort.passes.go_through(self.choice.micro_batch_tokens, self.choice.gradient_checkpointing)
         self.workspace.say(_trainable_parameters(cohort))
         self._resume(cohort)
         train(cohort, lambda rows: self._record(cohort, rows), lambda: checkpoint.save(cohort, self.workspace.scratch))
