@@ -138,6 +138,10 @@ class TrainConfig(ModelConfig):
         return value
 
 
+class PlanConfig(TrainConfig):
+    """Say what a training run would take, before anything is loaded: parameters, memory, steps and time."""
+
+
 class MergeConfig(Config):
     """Merge adapters into one, by a strategy and weights."""
 

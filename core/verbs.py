@@ -30,6 +30,7 @@ class Verb:
 VERBS = {
     "data": Verb(config.DataConfig, "core.data.report:run", "desk"),
     "train": Verb(config.TrainConfig, "core.train.run:run", "device", shared=True),
+    "plan": Verb(config.PlanConfig, "core.train.plan:run", "desk"),
     "merge": Verb(config.MergeConfig, "core.merge.run:run", "desk"),
     "evaluate": Verb(config.EvaluateConfig, "core.evaluate.run:run", "device"),
     "judge": Verb(config.JudgeConfig, "core.judge.run:run", "desk"),

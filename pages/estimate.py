@@ -7,7 +7,7 @@ import streamlit as st
 from core import training
 from core.config import TrainConfig
 from core.runs import Run
-from core.wording import count, day, duration, plain, three
+from core.wording import count, day, duration, percent, plain, three
 from pages import parts
 
 NAMES = {"weights": "base model"}
@@ -33,21 +33,22 @@ def figures(run: Run) -> None:
     found = run.outputs
     with st.container(border=True):
         parameters, memory, time = st.columns(3)
+        share = found["trainable_parameters"] / found["all_parameters"]
         parameters.metric("Trainable parameters", f"{found['trainable_parameters']:,}", help="Numbers that train in one adapter.")
-        parameters.caption(f"{count(found['adapters'], 'adapter')} in {count(found['passes'], 'pass', 'passes')}")
+        dealt = f"{count(found['adapters'], 'adapter')} in {count(found['passes'], 'pass', 'passes')}"
+        parameters.caption(f"{percent(share)} of {found['all_parameters']:,}. {dealt}.")
         memory.metric("Memory at the peak", size(found["memory_mb"]), help="Estimated; the parts below add up to it.")
-        memory.caption(", ".join(f"{NAMES.get(name, name)} {size(value)}" for name, value in found["memory_parts_mb"].items()))
-        time.metric("Time", duration(found["seconds"]), help=f"At {three(found['tokens_per_second'])} tokens per second.")
-        time.caption(
-            f"{found['rows']:,} rows, {count(found['steps'], 'step')}, {found['tokens']:,} tokens. Speed: {plain(found['speed_from'])}"
-        )
+        memory.caption(", ".join(f"{NAMES.get(name, name)} {size(value)}" for name, value in found["memory_parts_mb"].items()) + ".")
+        time.metric("Time", duration(found["seconds"]))
+        speed = f"{three(found['tokens_per_second'])} tokens per second, {plain(found['speed_from'])}"
+        time.caption(f"{found['rows']:,} rows, {count(found['steps'], 'step')}, {found['tokens']:,} tokens; {speed}.")
         verdict(found)
         st.caption(f"Estimated {day(run.finished_at)} for these settings.")
 
 
 def verdict(found: dict[str, Any]) -> None:
     """Whether it fits, with what makes it fit or would."""
-    said = f"{size(found['memory_mb'])} of the {size(found['available_mb'])} that are free. {plain(found['advice'])}".strip()
+    said = f"{size(found['memory_mb'])} of the {size(found['available_mb'])} that were free. {plain(found['advice'])}".strip()
     if found["fits"]:
         st.success(f"Fits: {said}", icon=":material/check:")
     else:

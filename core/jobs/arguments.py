@@ -37,6 +37,8 @@ def parser() -> Parser:
         if name in PRESETS:
             command.add_argument("--preset", help=f"named settings that the other fields override [one of: {', '.join(PRESETS[name])}]")
         command.add_argument("--config", metavar="FILE", help="a JSON file of fields; what the command line says beside it wins")
+        if name == "train":
+            command.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing: the verb plan")
         command.add_argument("--detach", action="store_true", help="submit the job and return at once")
     jobs = verbs.add_parser("jobs", help="List, resume, cancel or remove runs.", description="Without an option: list.", allow_abbrev=False)
     one = jobs.add_mutually_exclusive_group()
@@ -58,6 +60,8 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"{ascii(word)[1:-1]} is no UTF-8 text, so it can't be kept in a job file. Rename the file, or retype it.")
     found, rest = parser().parse_known_args(join_values(words))
     values = vars(found)
+    if values.pop("dry_run", False):
+        values["verb"] = "plan"
     if rest:
         fields = VERBS[values["verb"]].config.model_fields if values["verb"] in VERBS else ("resume", "cancel", "remove")
         name = rest[0].partition("=")[0]

@@ -26,6 +26,7 @@ from core.train.full import Full, WholeModel
 from core.train.loop import Cohort
 from core.train.method import Method
 from core.train.passes import Row
+from core.train.speed import training_flops
 from core.train.training_bank import TrainingBank
 
 ROWS_SEEN = 500_000
@@ -95,9 +96,16 @@ def footprint(setting: Setting, config: TrainConfig, passes: Sequence[Sequence[M
 
 def trainable_parameters(config: TrainConfig, model_config: PretrainedConfig) -> int:
     """Numbers that train per adapter, from shapes alone; for method full, the model's."""
-    setting = Setting(model_config, torch.device("cpu"), torch.float32)
-    with _weightless_base(setting, config) as (base, _):
-        return _bank(config, base, ["counted"]).trained
+    return counted(config, model_config, 0, 0)[0]
+
+
+def counted(config: TrainConfig, model_config: PretrainedConfig, tokens: int, answer_tokens: int) -> tuple[int, int, float]:
+    """From shapes alone: numbers that train per adapter, the base model's, and the FLOP that training on these tokens takes."""
+    device = torch.device("cpu")
+    with weightless(model_config, device, torch.float32) as (model, _):
+        base = BaseModel(model, _Padding, device, torch.float32, "", "", "", "none")
+        flops = training_flops(base.model, tokens, answer_tokens, full=config.method == "full")
+        return _bank(config, base, ["counted"]).trained, base.model.num_parameters(), flops
 
 
 def loaded_as(config: TrainConfig, dtype: torch.dtype) -> tuple[torch.dtype, str]:

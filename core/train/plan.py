@@ -9,7 +9,7 @@ from core.config import TrainConfig
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.models.load import load_tokenizer
-from core.runs import Run, Workspace
+from core.runs import Workspace
 from core.train.cohort import Member, gather
 from core.train.estimate import Choice, Estimate, Estimator
 from core.train.footprint import counted
@@ -28,27 +28,58 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     members, notes = gather(config, read(config), prompter)
     for note in [*prompter.notes(), *notes]:
         workspace.say(note)
-    found = _size(members)
+    work = _work(members)
     workspace.say(
-        f"{count(found['rows'], 'row')}, {count(found['steps'], 'step')}: "
-        f"{found['tokens']:,} tokens, {found['answer_tokens']:,} of them in answers."
+        f"{count(work['rows'], 'row')}, {count(work['steps'], 'step')}: "
+        f"{work['tokens']:,} tokens, {work['answer_tokens']:,} of them in answers."
     )
     estimator = Estimator(config, members)
-    parameters = _parameters(estimator)
-    workspace.say(_parameters_line(parameters, len(members)))
+    trained, weights, flops = counted(config, estimator.setting.model_config, work["tokens"], work["answer_tokens"])
+    total = weights if config.method == "full" else weights + trained
+    workspace.say(f"trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / total:.4f}")
     choice = estimator.choice()
     estimate = estimator.advised(choice)
-    for sentence in _memory_lines(estimate, choice, len(members)):
-        workspace.say(sentence)
-    speed, source = _speed(estimator, found)
-    seconds = found["tokens"] / speed
-    workspace.say(f"Expected: {duration(seconds)} at {speed:,.0f} tokens/s, {source}.")
+    workspace.say(_memory(estimate, choice, len(members)))
+    speed, source = _speed(estimator, work["tokens"], flops)
+    workspace.say(f"Expected: {duration(work['tokens'] / speed)} at {speed:,.0f} tokens/s, {source}.")
     return (
-        parameters
-        | found
+        {"trainable_parameters": trained, "all_parameters": total}
+        | work
         | {"adapters": len(members), "names": [member.name for member in members]}
         | {"passes": -(-len(members) // choice.adapters_per_pass), **asdict(choice)}
         | {"memory_mb": estimate.total_mb, "memory_parts_mb": estimate.parts_mb, "available_mb": estimate.available_mb}
         | {"fits": estimate.fits, "advice": estimate.advice}
-        | {"seconds": seconds, "tokens_per_second": speed, "speed_from": source}
+        | {"seconds": work["tokens"] / speed, "tokens_per_second": speed, "speed_from": source}
     )
+
+
+def _work(members: Sequence[Member]) -> dict[str, int]:
+    """What all optimiser steps go through."""
+    passes = [member.total_steps / member.steps_per_epoch for member in members]
+    tokens = sum(epochs * sum(map(len, member.train)) for epochs, member in zip(passes, members, strict=True))
+    answers = sum(epochs * sum(len(row.answer) for row in member.train) for epochs, member in zip(passes, members, strict=True))
+    rows, steps = sum(len(member.train) for member in members), sum(member.total_steps for member in members)
+    return {"rows": rows, "steps": steps, "tokens": round(tokens), "answer_tokens": round(answers)}
+
+
+def _memory(estimate: Estimate, choice: Choice, members: int) -> str:
+    """One line on memory: the peak by parts, and whether it fits."""
+    parts = ", ".join(f"{name} {value:,.0f}" for name, value in estimate.parts_mb.items())
+    verdict = "fits" if estimate.fits else "does not fit"
+    way = (
+        f"micro-batches of {choice.micro_batch_tokens:,} tokens, {min(choice.adapters_per_pass, members):,} of {members:,} adapters at once"
+    )
+    return (
+        f"Memory: {estimate.total_mb:,.0f} MB at the peak ({parts}) of {estimate.available_mb:,.0f} MB that are free: it {verdict}, "
+        f"with {way}. {estimate.advice}".strip()
+    )
+
+
+def _speed(estimator: Estimator, tokens: int, flops: float) -> tuple[float, str]:
+    """Tokens per second, and where the figure comes from."""
+    wanted = estimator.config.model_dump(mode="json")
+    for earlier in runs.listing("train", "done"):
+        if earlier.outputs.get("tokens_per_second") and all(earlier.config.get(name) == wanted[name] for name in SAME_SPEED):
+            return float(earlier.outputs["tokens_per_second"]), "as the last run of this kind here"
+    peak = matrix_peak(estimator.device, estimator.setting.dtype)
+    return SHARE_OF_PEAK * peak * tokens / flops, f"if it reaches {SHARE_OF_PEAK:.0%} of this machine's matrix-product peak"

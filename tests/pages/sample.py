@@ -73,14 +73,22 @@ def train(status: str = "done", steps: int = 120, error: str | None = None, seed
 
 def plan(config: dict[str, Any], fits: bool = True, status: str = "done", error: str | None = None) -> Run:
     """An estimate of what training seven adapters takes."""
-    parts = {"weights": 513.1, "adapters": 80.0, "optimizer": 49.0, "activations": 665.6, "workspace": 492.3}
+    parts = {"weights": 513.1, "adapters": 80.0, "optimiser": 49.0, "activations": 665.6, "workspace": 492.3}
 
     def fill(workspace: Workspace) -> dict[str, Any]:
         return {
-            **{"trainable_parameters": 460_800, "rows": 1232, "steps": 924, "tokens": 132_000, "adapters": 7, "passes": 1},
+            **{
+                "trainable_parameters": 460_800,
+                "all_parameters": 134_975_808,
+                "rows": 1232,
+                "steps": 924,
+                "tokens": 132_000,
+                "adapters": 7,
+                "passes": 1,
+            },
             **{"memory_mb": 1800.0, "memory_parts_mb": parts, "available_mb": 6144.0 if fits else 900.0, "fits": fits},
             "advice": "" if fits else "It would fit with gradient_checkpointing=true: 620 MB.",
-            **{"seconds": 660.0, "tokens_per_second": 200.0, "speed_from": "as in the newest run like it"},
+            **{"seconds": 660.0, "tokens_per_second": 200.0, "speed_from": "as the last run of this kind here"},
         }
 
     return _run("plan", config, fill, status, error)

@@ -146,7 +146,8 @@ def test_the_tokens_of_the_first_batch_are_marked_twice_and_never_read_as_html(s
 def test_a_preset_chosen_in_the_browser_fills_the_form(server: str, page: "playwright.Page") -> None:
     _look(page, f"{server}/evaluate")
     _settle(page)
-    page.get_by_role("combobox", name="Preset").click()
-    page.get_by_role("option", name="seven_schools").click()
+    page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=PATIENCE_MS, state="attached")
+    page.get_by_role("combobox", name="Preset").press_sequentially("seven")
+    page.keyboard.press("Enter")
     page.wait_for_selector("[data-testid=stCode] >> text=--preset", timeout=PATIENCE_MS)
     assert page.get_by_role("textbox", name="System prompt").input_value() == "Answer in the voice of this school: {category}."

@@ -32,17 +32,17 @@ def test_parameters_memory_and_time_stand_before_the_button(open_page: Open) -> 
         ("Memory at the peak", "1.76 GB"),
         ("Time", "11 min 0 s"),
     ]
-    assert "7 adapters in 1 pass" in words(at) and "base model 513 MB, adapters 80.0 MB" in words(at)
-    assert "1,232 rows, 924 steps, 132,000 tokens" in words(at)
+    assert "0.3 % of 134,975,808. 7 adapters in 1 pass." in words(at) and "base model 513 MB, adapters 80.0 MB" in words(at)
+    assert "1,232 rows, 924 steps, 132,000 tokens; 200 tokens per second, as the last run of this kind here." in words(at)
     assert "No train has run here yet" not in words(at), "the estimate says more"
-    assert [box.value for box in at.success] == ["Fits: 1.76 GB of the 6.00 GB that are free."]
+    assert [box.value for box in at.success] == ["Fits: 1.76 GB of the 6.00 GB that were free."]
 
 
 def test_what_does_not_fit_says_what_would(open_page: Open) -> None:
     sample.plan(DEFAULTS, fits=False)
     at = open_page("train")
     assert not at.success
-    assert "Does not fit: 1.76 GB of the 900 MB that are free. It would fit with gradient_checkpointing=true: 620 MB." in words(at)
+    assert "Does not fit: 1.76 GB of the 900 MB that were free. It would fit with gradient_checkpointing=true: 620 MB." in words(at)
 
 
 def test_an_estimate_of_other_settings_is_not_shown(open_page: Open) -> None:
