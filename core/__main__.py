@@ -1,4 +1,4 @@
-"""The command line: `python -m core {data,train,merge,evaluate,judge,demo,jobs} --field value ...`, made from the configs.
+"""The command line: `python -m core {data,train,plan,merge,evaluate,judge,demo,jobs} --field value ...`, made from the configs.
 
 It submits a job, follows it (progress and messages on standard error) and prints one JSON object as the last line of standard
 output: run_id, status, outputs, and error when it failed. Exit status: 0 done, 2 a user's error, 1 a bug, 130 cancelled.

@@ -31,7 +31,7 @@ class Run:
 
     run_id: str
     verb: str
-    """train, merge, evaluate, judge, data or demo."""
+    """A row of core/verbs.py: train, plan, merge, evaluate, judge, data or demo."""
     config: dict[str, Any]
     status: Status = "queued"
     created_at: str = ""
