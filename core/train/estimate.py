@@ -20,7 +20,7 @@ from core.train.passes import MICRO_BATCH_TOKENS
 from core.wording import listed
 
 MB = 1 << 20
-LIBRARIES = 60 * MB
+LIBRARIES = 130 * MB
 """Code and tables that loading and the first step bring into a process on a CPU; measured."""
 HEAP = 0.5
 """How far a CPU's heap outgrows activations and temporaries, as their share; measured with glibc 2.36. It hands out aligned blocks with
