@@ -74,8 +74,9 @@ def read(folder: Path) -> Adapter:
 def _free_name(config: MergeConfig, workspace: Workspace) -> str:
     """The merge's name, refused before any work when it is taken or would hide behind an adapter's."""
     name = paths.check_model_name(config.name or f"{config.strategy}_merged_adapter", "merged adapter")
-    if (paths.adapters() / name).exists():
-        raise UserError(f"'{name}' is the name of an adapter already, and names must tell models apart. Choose another name.")
+    for shelf, kind in ((paths.adapters(), "an adapter"), (paths.models(), "a whole model")):
+        if (shelf / name).exists():
+            raise UserError(f"'{name}' is the name of {kind} already, and names must tell models apart. Choose another name.")
     final = paths.merged_adapters() / name
     if final.exists() and not config.replace and not workspace.made(final):
         raise UserError(f"The merged adapter '{name}' exists already. Choose another name, or say replace=true.")

@@ -84,5 +84,5 @@ def test_what_no_computation_could_use_is_told_before_anything_runs(verb, fields
 
 
 def test_configure_answers_an_unknown_verb_with_the_known_ones():
-    with pytest.raises(UserError, match="Unknown verb 'tame'. Choose one of: data, train, merge, evaluate, judge, demo."):
+    with pytest.raises(UserError, match="Unknown verb 'tame'. Choose one of: data, train, plan, merge, evaluate, judge, demo."):
         configure("tame", {})
