@@ -22,6 +22,7 @@ from core import paths
 from core.data.prompt import FALLBACK_TEMPLATE
 from core.errors import UserError
 from core.models import bundled, hub
+from core.models.memory import give_back
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -178,7 +179,16 @@ def _read_model(folder: Path, device: torch.device, dtype: torch.dtype, quantiza
         )
     if quantization == "nf4":
         keep_differentiable(model)
+        _let_go_of_files(model)
+    give_back()
     return model
+
+
+def _let_go_of_files(model: Any) -> None:
+    """Copy the tensors that are still views of the weight files: a single one keeps the whole file in memory on a CPU."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu" and parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
 
 
 def _fetched(name: str) -> Path:
