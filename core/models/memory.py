@@ -31,8 +31,6 @@ CUDA_BLOCK = 512
 """Bytes that torch's CUDA allocator rounds up to."""
 NF4_BLOCK, STATISTICS_BLOCK = 64, 256
 """Weights that share a scale, and scales that share one themselves, in double quantisation."""
-HEAP_NOISE = 16 << 20
-"""Bytes by which a heap may outgrow what a single pass makes of it."""
 
 
 @contextmanager
@@ -100,48 +98,11 @@ class LiveBytes(TorchDispatchMode):
         return given_back
 
 
-class Heap:
-    """Keeps a process on a CPU from growing while passes of many sizes follow each other.
-
-    The C library keeps what is freed, and finds few of the holes usable again: it hands out aligned blocks with a margin
-    (sourceware.org, bug 14581). So each pass leaves the heap larger. What is free is given back to the system once the heap has
-    outgrown what a single pass makes of it; seldom enough to cost nothing that could be measured.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.watched = device.type == "cpu"
-        if self.watched:
-            self._begin()
-        self.largest = 0
-        """Bytes by which a first pass on a tidy heap made it grow."""
-
-    def settle(self) -> None:
-        """Called after each pass."""
-        if not self.watched:
-            return
-        grown = resident_bytes() - self.begun
-        if self.tidy:
-            self.largest = max(self.largest, grown)
-        self.tidy = False
-        if grown > self.largest + HEAP_NOISE:
-            self._begin()
-
-    def _begin(self) -> None:
-        give_back()
-        self.begun, self.tidy = resident_bytes(), True
-
-
 def give_back() -> None:
     """Let the C library return to the system what is free in its heaps, where it can (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
-
-
-def resident_bytes() -> int:
-    """Main memory that this process holds, files that it maps aside."""
-    found = psutil.Process().memory_info()
-    return found.rss - getattr(found, "shared", 0)
 
 
 def available_bytes(device: torch.device) -> int:

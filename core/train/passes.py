@@ -12,7 +12,6 @@ from core.data.packing import Packed, pack, pad
 from core.data.prompt import Encoded
 from core.errors import UserError
 from core.models.load import BaseModel
-from core.models.memory import Heap
 from core.models.packed import can_pack, use_packed_attention
 from core.train.distributed import ALONE, Part, Team
 from core.train.out_of_memory import within_memory
@@ -39,7 +38,6 @@ class Passes:
         """Tokens of the largest pass of the last step."""
         self.longest_row = 0
         """Of that step, in tokens."""
-        self.heap = Heap(base.device)
         self.recomputes = False
         self.go_through(self.micro_batch_tokens, bool(config.gradient_checkpointing))
         self.packs = can_pack(base.model)
@@ -94,7 +92,6 @@ class Passes:
                 total, losses = self.bank.loss(batch, (share * scale * counted)[owners])
                 total.backward()
             means.index_add_(0, owners, losses * share[owners] * counted)
-            self.heap.settle()
         return means
 
     @torch.no_grad()
@@ -105,7 +102,6 @@ class Passes:
             with self.bank.segments(batch.segments):
                 losses = self.bank.loss(batch, torch.ones(len(batch.targets), device=self.base.device))[1]
             totals.index_add_(0, torch.tensor(places)[batch.rows.cpu()], losses.double().cpu() * counted)
-            self.heap.settle()
         return totals
 
     def _parts(self, rows: Sequence[Row]) -> list[Part]:
