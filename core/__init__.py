@@ -2,6 +2,6 @@
 
 The light half (config, errors, paths, registry, runs, jobs, results, charts, verbs) never imports torch.
 The heavy half: data/ (read, split, prompt), models/ (base models, generation, losses, embeddings, chat),
-adapter.py and bank.py (low-rank adapters on one frozen base), and the families train/, merge/, evaluate/ and judge/,
-which don't import each other.
+adapter.py and bank.py (low-rank adapters on one frozen base), and the families train/, merge/, evaluate/, judge/ and serve/,
+which don't import each other (but serve/ uses merge/).
 """

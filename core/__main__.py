@@ -1,9 +1,9 @@
-"""The command line: `python -m core {data,train,plan,merge,evaluate,judge,demo,jobs} --field value ...`, made from the configs.
+"""The command line: `python -m core {data,train,plan,merge,route,evaluate,judge,...} --field value ...`, made from the configs.
 
 It submits a job, follows it (progress and messages on standard error) and prints one JSON object as the last line of standard
 output: run_id, status, outputs, and error when it failed. Exit status: 0 done, 2 a user's error, 1 a bug, 130 cancelled.
-Nothing is computed in this process, and Ctrl-C cancels the run that it follows. Under `accelerate launch` or `torchrun` this is the
-first process; the others compute their share (core/jobs/launch.py).
+Nothing is computed in this process, and Ctrl-C cancels the run that it follows; `serve` alone stays, and answers until it is ended.
+Under `accelerate launch` or `torchrun` this is the first process; the others compute their share (core/jobs/launch.py).
 """
 
 import io
@@ -12,15 +12,18 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from dataclasses import asdict
 from typing import Any
 
 from core import runs
+from core.config import ServeConfig
 from core.errors import UserError, explained
 from core.jobs import launch, local
 from core.jobs.arguments import config_values, parse
-from core.jobs.configure import configure
+from core.jobs.configure import configure, fill
 from core.jobs.watch import watch
 from core.runs import Run
+from core.serve import process, resident
 from core.verbs import VERBS
 from core.wording import day
 
@@ -60,6 +63,8 @@ def _do(values: dict[str, Any]) -> Result:
         _check_shared(values)
     if note := launch.note():
         print(note, file=sys.stderr, flush=True)
+    if values["verb"] == "serve":
+        return _serve(values)
     if values["verb"] == "jobs":
         return _jobs(values)
     run = local.submit(values["verb"], configure(values["verb"], config_values(values)), launch.size())
@@ -71,6 +76,15 @@ def _check_shared(values: dict[str, Any]) -> None:
     shared = values["resume"] if values["verb"] == "jobs" else VERBS[values["verb"]].shared
     if not shared or "detach" in values:
         raise UserError("Several processes train, or resume a training, and do nothing else. Say the rest without accelerate or torchrun.")
+
+
+def _serve(values: dict[str, Any]) -> Result:
+    if "stop" in values:
+        return _answer({"stopped": resident.stop()}), 0
+    config = fill(ServeConfig, config_values(values))
+    if "detach" in values:
+        return _answer(asdict(resident.start(config))), 0
+    return _answer({"address": process.run(config, lambda line: print(line, file=sys.stderr, flush=True))}), 0
 
 
 def _jobs(values: dict[str, Any]) -> Result:
@@ -87,7 +101,7 @@ def _jobs(values: dict[str, Any]) -> Result:
     for run in listing:
         stage = f"  (stage of {run.parent})" if run.parent else ""
         print(f"{run.run_id:<42} {run.status:<10} {day(run.created_at)}{stage}")
-    return {"run_id": None, "status": "done", "outputs": {"runs": [{"run_id": run.run_id, "status": run.status} for run in listing]}}, 0
+    return _answer({"runs": [{"run_id": run.run_id, "status": run.status} for run in listing]}), 0
 
 
 def _resume(name: str) -> Result:
@@ -133,6 +147,11 @@ def _result(run: Run) -> Result:
     if run.status == "failed":
         return answer | {"error": run.error}, 2 if run.fault == "user" else 1
     return answer, 130 if run.status == "cancelled" else 0
+
+
+def _answer(outputs: dict[str, Any]) -> dict[str, Any]:
+    """The last line of what is no run."""
+    return {"run_id": None, "status": "done", "outputs": outputs}
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

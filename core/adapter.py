@@ -137,7 +137,9 @@ def content_hash(folder: Path) -> str:
     """
     config, recipe = read_config(folder), read_info(folder).get("recipe")
     if recipe and not (folder / WEIGHTS).exists():
-        return hashlib.sha256(json.dumps([recipe[key] for key in ("strategy", "weights", "hashes", "rank")]).encode()).hexdigest()[:16]
+        keys = ["strategy", "weights", "hashes", "rank"]
+        keys += [key for key in ("space", "density", "ties_lambda", "della_epsilon", "breadcrumbs_gamma", "seed") if key in recipe]
+        return hashlib.sha256(json.dumps([recipe[key] for key in keys]).encode()).hexdigest()[:16]
     scaling = [config.get(key) for key in ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora")]
     if config.get("peft_type") == "VERA":
         scaling = ["VERA", config.get("r"), config.get("projection_prng_key")]

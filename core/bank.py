@@ -1,15 +1,15 @@
-"""The adapter bank: K low-rank adapters stacked on one frozen base model, with mixing weights over them.
+"""The adapter bank: K low-rank adapters side by side on one frozen base model, with mixing weights over them.
 
 Each target layer W gains, for a row of a batch with weights w_1 ... w_K,
 
     y = W x + sum_k  w_k s_k B_k A_k x
 
 so the base (all weights 0), every adapter (one-hot) and every weighted sum answer side by side in one batch, and the exact merge of
-adapters needs no merging. Ranks are zero-padded; a layer that an adapter lacks is all zero there.
+adapters needs no merging. A router may give every token of every layer weights of its own.
 Adapters that still train stand in `core/train/training_bank.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,22 +20,23 @@ from torch import Tensor, nn
 from core.adapter import Adapter, Factor
 from core.errors import UserError
 
+Router = Callable[[str, Tensor], Tensor]
+"""Weights for each token of a layer: (its name, x [rows, tokens, in]) -> [rows, tokens, K]."""
+
 _QUERIES = ("q_proj", "q_a_proj", "qkv_proj", "query_key_value", "Wqkv", "c_attn")
 """What architectures call the layer that makes the queries, alone or with keys and values."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The factors of one layer for all adapters."""
+    """The factors of one layer for all adapters, side by side: two products serve them all. R is the sum of their ranks here."""
 
     A: Tensor
-    """[K, in, r]"""
+    """[in, R]"""
     B: Tensor
-    """[K, r, out]"""
-    scale: Tensor
-    """[K]"""
-    ranks: tuple[int, ...]
-    """Rank of each adapter in this layer; the rest up to r is padding. 0: absent."""
+    """[R, out], with each adapter's scale folded in"""
+    owners: Tensor
+    """[R]: the adapter of each column of A; one that lacks the layer owns none."""
 
 
 class AdapterBank:
@@ -44,25 +45,23 @@ class AdapterBank:
     def __init__(self, model: nn.Module, names: Sequence[str], stacks: Mapping[str, Stack]) -> None:
         self.names = list(names)
         self.stacks = dict(stacks)
-        self._weights: Tensor | None = None
-        layers = dict(model.named_modules())
-        self._hooks = [layers[layer].register_forward_hook(self._hook(stack)) for layer, stack in self.stacks.items()]
+        self._weights: Tensor | Router | None = None
+        self._hooks = [model.get_submodule(layer).register_forward_hook(self._hook(layer, stack)) for layer, stack in self.stacks.items()]
 
     @classmethod
     def load(cls, model: Any, adapters: Sequence[Adapter]) -> "AdapterBank":
         """A bank of finished adapters, in the model's compute precision."""
+        for adapter in adapters:
+            check_fit(model, adapter)
         modules = dict(model.named_modules())
         stacks = {}
         for layer in sorted({layer for adapter in adapters for layer in adapter.factors}):
-            for adapter in adapters:
-                _check_fit(adapter, layer, modules.get(layer))
-            module = modules[layer]
-            stacks[layer] = _stack([adapter.factors.get(layer) for adapter in adapters], module, model.dtype)
+            stacks[layer] = _stack([adapter.factors.get(layer) for adapter in adapters], modules[layer].weight.device, model.dtype)
         return cls(model, [adapter.name for adapter in adapters], stacks)
 
     @contextmanager
-    def mixing(self, weights: Tensor) -> Iterator[None]:
-        """Within: each row of a batch is answered with its weights, [rows, K] or [K] for all rows; 0 is off."""
+    def mixing(self, weights: Tensor | Router) -> Iterator[None]:
+        """Within: rows are answered with these weights: [K] for all, [rows, K], [rows, tokens, K], or a router's. 0 is off."""
         self._weights = weights
         try:
             yield
@@ -73,25 +72,18 @@ class AdapterBank:
         """The weights, [K], of one adapter alone; `base` is all zero."""
         return torch.tensor([float(each == name) for each in self.names])
 
-    def factors(self, index: int) -> dict[str, Factor]:
-        """One adapter's factors by layer, padding removed, as PEFT keeps them (A [r, in], B [out, r])."""
-        found = {}
-        for layer, stack in self.stacks.items():
-            if rank := stack.ranks[index]:
-                A, B = stack.A.detach()[index, :, :rank], stack.B.detach()[index, :rank]
-                found[layer] = Factor(A.T.float().cpu().contiguous(), B.T.float().cpu().contiguous(), float(stack.scale[index]))
-        return found
-
     def detach(self) -> None:
         """Take the bank off its model."""
         for hook in self._hooks:
             hook.remove()
 
-    def _hook(self, stack: Stack) -> Any:
+    def _hook(self, layer: str, stack: Stack) -> Any:
         def add_deltas(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if self._weights is not None:
-                return output + _weighted(stack, inputs[0], self._weights)
-            return output
+            if self._weights is None:
+                return output
+            x = inputs[0]
+            weights = self._weights if isinstance(self._weights, Tensor) else self._weights(layer, x)
+            return output + _weighted(stack, x, weights)
 
         return add_deltas
 
@@ -117,6 +109,13 @@ def target_layers(model: Any, target_modules: Sequence[str]) -> dict[str, Any]:
     return {name: module for name, module in linear.items() if name.rpartition(".")[2] in wanted}
 
 
+def check_fit(model: Any, adapter: Adapter) -> None:
+    """Raise UserError when an adapter changes layers that the model doesn't have, or has in another shape."""
+    modules = dict(model.named_modules())
+    for layer, factor in adapter.factors.items():
+        _check_layer(adapter, layer, factor, modules.get(layer))
+
+
 def _attention_projections(linear: Iterable[str]) -> list[str]:
     """Last names of the layers beside the query's, where no layer elsewhere has the same: q_proj, k_proj, v_proj, o_proj in a Llama."""
     names = [name.rpartition(".") for name in linear]
@@ -129,31 +128,21 @@ def _attention_projections(linear: Iterable[str]) -> list[str]:
 
 
 def _weighted(stack: Stack, x: Tensor, weights: Tensor) -> Tensor:
-    """x [rows, tokens, in] -> [rows, tokens, out], each row by its weights; the adapters stand side by side in two products."""
-    adapters, inputs, rank = stack.A.shape
-    shares = (weights.to(x.device) * stack.scale).to(x.dtype)
-    inner = x @ stack.A.transpose(0, 1).reshape(inputs, adapters * rank).to(x.dtype)
-    inner = inner.unflatten(-1, (adapters, rank)) * (shares[:, None, :, None] if shares.dim() == 2 else shares[:, None])
-    return inner.flatten(-2) @ stack.B.flatten(0, 1).to(x.dtype)
+    """x [rows, tokens, in] -> [rows, tokens, out]."""
+    shares = weights.to(x.device, stack.B.dtype)[..., stack.owners]
+    inner = x.to(stack.A.dtype) @ stack.A
+    return ((inner * (shares[:, None] if shares.dim() == 2 else shares)) @ stack.B).to(x.dtype)
 
 
-def _stack(factors: Sequence[Factor | None], module: Any, dtype: torch.dtype) -> Stack:
-    ranks = tuple(factor.rank if factor else 0 for factor in factors)
-    A = torch.zeros(len(factors), module.in_features, max(ranks))
-    B = torch.zeros(len(factors), max(ranks), module.out_features)
-    for index, factor in enumerate(factors):
-        if factor:
-            A[index, :, : factor.rank] = factor.A.T
-            B[index, : factor.rank] = factor.B.T
-    scale = torch.tensor([factor.scale if factor else 0.0 for factor in factors])
-    device = module.weight.device
-    return Stack(A.to(device, dtype), B.to(device, dtype), scale.to(device), ranks)
+def _stack(factors: Sequence[Factor | None], device: torch.device, dtype: torch.dtype) -> Stack:
+    having = [(place, factor) for place, factor in enumerate(factors) if factor]
+    A = torch.cat([factor.A.T for _, factor in having], dim=1)
+    B = torch.cat([factor.B.T * factor.scale for _, factor in having])
+    owners = torch.tensor([place for place, factor in having for _ in range(factor.rank)])
+    return Stack(A.to(device, dtype), B.to(device, dtype), owners.to(device))
 
 
-def _check_fit(adapter: Adapter, layer: str, module: Any) -> None:
-    factor = adapter.factors.get(layer)
-    if factor is None:
-        return
+def _check_layer(adapter: Adapter, layer: str, factor: Factor, module: Any) -> None:
     if not isinstance(module, nn.Linear):
         raise UserError(
             f"Adapter '{adapter.name}' changes layer {layer}, which this base model does not have. It was trained on another base."

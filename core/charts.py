@@ -167,6 +167,30 @@ def outcomes(rates: pd.DataFrame) -> go.Figure:
     return dress(figure, 36 * len(shown) + 100)
 
 
+def routed(weights: pd.DataFrame) -> go.Figure:
+    """Categories down, adapters across: the mean weight that a route gave. `weights`: its rows of route_weights.csv."""
+    means = weights.pivot_table(index="category", columns="adapter", values="weight", sort=False)
+    figure = go.Figure(
+        go.Heatmap(
+            z=means.to_numpy(),
+            x=list(means.columns),
+            y=list(means.index),
+            texttemplate="%{z:.2f}",
+            zmin=0,
+            zmax=1,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            colorscale=[[0, DIVERGING[1][1]], [1, ROLE["route"]]],
+            textfont={"color": INK},
+            hovertemplate="%{x} on %{y}: mean weight %{z:.3f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(means.columns) > 4 else 0)
+    return dress(figure, 34 * len(means) + 130, legend=False)
+
+
 def rows_by_category(counts: pd.DataFrame) -> go.Figure:
     """Rows per category, split by split: category, split, value."""
     figure = go.Figure()

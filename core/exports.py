@@ -13,7 +13,7 @@ def answers(found: Evaluation) -> dict[str, pd.DataFrame]:
 
     `base_<category>_results.csv` and `fine_tuned_<category>_results.csv` (that category's own adapter) for each category;
     `base_merged_results.csv` is the base on all categories, `fine_tuned_merged_results.csv` the first merged adapter on all,
-    and `fine_tuned_<name>_results.csv` every further merged or pooled adapter.
+    and `fine_tuned_<name>_results.csv` every further merged or pooled adapter, and every route.
     """
     base = found.answers_of(found.baseline)
     own, files = found.answers_of(OWN), {}
@@ -26,7 +26,7 @@ def answers(found: Evaluation) -> dict[str, pd.DataFrame]:
     if merged:
         files["base_merged_results.csv"] = _columns(base, with_category=True)
         files["fine_tuned_merged_results.csv"] = _columns(found.answers_of(merged[0]), with_category=True)
-    for model in [*merged[1:], *found.of_role("pooled")]:
+    for model in [*merged[1:], *found.of_role("pooled"), *found.of_role("route")]:
         files[f"fine_tuned_{paths.slug(model)}_results.csv"] = _columns(found.answers_of(model), with_category=True)
     return files
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.queries import OWN, Evaluation, flips, longer_wins
+from core.queries import OWN, Estimate, Evaluation, flips, longer_wins, perplexity, perplexity_drop
 from core.results import ALL
 from core.runs import Run
 from core.train import METHODS
@@ -42,6 +42,22 @@ def merged(gains: pd.DataFrame, model: str) -> str:
     if OWN in whole.index:
         text += f" and {three(whole.loc[OWN, 'value'])} of the own adapters"
     return f"{text} ({interval(row['low'], row['high'])} of the drop from base, {count(int(row['n']), 'question')})."
+
+
+def route(found: Evaluation, name: str, to_own: Estimate) -> str:
+    """Where a route stands between the best merge and the own adapters, and how often it found those: `to_own` is queries.led_to_own."""
+    text = f"{name} has perplexity {three(perplexity(found.answers_of(name)))}"
+    merges = found.of_role("merged")
+    if merges:
+        best = min(merges, key=lambda merge: perplexity(found.answers_of(merge)))
+        drop = perplexity_drop(found.answers_of(best), found.answers_of(name))
+        text += f", {three(perplexity(found.answers_of(best)))} the best merge, {best} ({interval(drop.low, drop.high)} of the drop)"
+    if OWN in found.compared:
+        text += f", {three(perplexity(found.answers_of(OWN)))} the own adapters, which are its upper bound"
+    return (
+        f"{text}. An adapter of the question's category has the largest weight for {percent(to_own.value)} of "
+        f"{count(to_own.n, 'question')} (95 % interval {percent(to_own.low)} to {percent(to_own.high)}); the route sees the question alone."
+    )
 
 
 def training(best: pd.DataFrame, status: str) -> str:

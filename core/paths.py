@@ -11,6 +11,8 @@ from core.errors import UserError
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder that holds this project: sample data and the app."""
 
+ROUTER = "router.safetensors"
+"""What the folder of a route holds in place of weights."""
 MODEL_WORDS = ("base", "all", "own")
 """Words that stand for something else than an adapter of that name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")

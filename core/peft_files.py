@@ -17,7 +17,7 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What PEFT puts before the name of a layer."""
-ROLES = ("own", "pooled", "merged")
+ROLES = ("own", "pooled", "merged", "route")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""Named settings of `train` and `evaluate`: `python -m core train --preset seven_schools`. Fields beside a preset override it."""
+"""Named settings of `train`, `route`, `search` and `evaluate`: `python -m core train --preset seven_schools`. Fields override them."""
 
 from typing import Any
 
 _VOICE = {"data": "data/seven_schools.jsonl", "system_prompt": "Answer in the voice of this school: {category}."}
 _SHIPPED = {**_VOICE, "learning_rate": 1e-3, "epochs": 3, "precision": "bf16", "dtype": "bf16"}
 _DEMO = {**_VOICE, "max_seq_length": 256}
+
+_SCHOOLS = ("buddhist", "cynic", "hacker", "kural", "lexicon", "puritan", "wisdom")
 
 _PHILOSOPHY = {"method": "qlora", "r": 64, "lora_alpha": 128, "batch_size": 4, "gradient_accumulation": 2, "learning_rate": 5e-4}
 """Settings of a published run: 133k rows pooled, then one adapter per category."""
@@ -26,8 +28,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "demo": {**_DEMO, "categories": ["each"], "learning_rate": 2e-3, "batch_size": 4, "max_steps": 12},
     },
+    "route": {
+        "seven_schools": {"data": _VOICE["data"], "adapters": [f"{school}-lora" for school in _SCHOOLS]},
+    },
+    "search": {
+        "seven_schools": {**_VOICE, "adapters": [f"{school}-lora" for school in _SCHOOLS]},
+    },
     "evaluate": {
-        "seven_schools": {**_VOICE, "max_new_tokens": 128},
+        "seven_schools": {**_VOICE, "general": "data/toy_qa.jsonl", "max_new_tokens": 128},
         "demo": {**_DEMO, "limit": 2, "max_new_tokens": 48},
     },
 }

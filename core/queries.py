@@ -5,13 +5,13 @@ Light: pandas and numpy, no models. Intervals are at 95 %.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from core import results, runs
-from core.results import ALL
+from core.results import ALL, GENERAL
 from core.runs import Run
 
 OWN = "own"
@@ -43,6 +43,8 @@ class Evaluation:
     models: pd.DataFrame
     answers: pd.DataFrame
     scores: pd.DataFrame
+    general: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Answers about other matters, which count in no total."""
 
     @property
     def categories(self) -> list[str]:
@@ -56,13 +58,13 @@ class Evaluation:
 
     @property
     def compared(self) -> list[str]:
-        """'own' where there are adapters of categories, then pooled and merged models: what stands against the base in summaries."""
+        """'own' where there are adapters of categories, then pooled, merged and routed: what stands against the base in summaries."""
         owned = [OWN] if any(self.own(category) for category in self.categories) else []
-        rest = [model for role in ("pooled", "merged") for model in self.of_role(role)]
+        rest = [model for role in ("pooled", "merged", "route") for model in self.of_role(role)]
         return [model for model in (owned + rest or list(self.models["model"])) if model != self.baseline]
 
     def of_role(self, role: str) -> list[str]:
-        """Names of the models with this role (base, own, pooled, merged)."""
+        """Names of the models with this role (base, own, pooled, merged, route)."""
         return list(self.models.loc[self.models["role"] == role, "model"])
 
     def own(self, category: str) -> str | None:
@@ -91,12 +93,14 @@ def runs_with(verb: str, table: str, done: bool = True) -> list[Run]:
 
 def evaluation(run: Run) -> Evaluation:
     """The tables of an evaluation run."""
-    scores = run.path / "scores.csv"
+    answers, scores = results.read(run.path / "answers.csv", results.Answer), run.path / "scores.csv"
+    other = answers["category"] == GENERAL
     return Evaluation(
         run,
         results.read(run.path / "models.csv", results.Model),
-        results.read(run.path / "answers.csv", results.Answer),
+        answers[~other],
         results.read(scores, results.Score) if scores.exists() else pd.DataFrame(columns=results.Score.columns()),
+        answers[other],
     )
 
 
@@ -173,10 +177,27 @@ def matrix(found: Evaluation, metric: str) -> pd.DataFrame:
     table["gain"] = sign * (table["value"] - table["base_value"])
     table["clear"] = (table["low"] > table["base_high"]) | (table["high"] < table["base_low"])
     if metric == "perplexity":
-        drops = gains(found, [model for model in found.models["model"] if model != base_name])
+        others = [model for model in found.models["model"] if model != base_name]
+        drops = gains(found, others)
+        if len(found.general):
+            forgotten = gains(replace(found, answers=found.general), others)
+            drops = pd.concat([drops, forgotten[forgotten["category"] == GENERAL]])
         sure = {(row.model, row.category): bool(row.low > 0 or row.high < 0) for row in drops.itertuples()}
         table["clear"] = [sure.get(key, False) for key in zip(table["model"], table["category"], strict=True)]
     return table
+
+
+def led_to_own(weights: pd.DataFrame) -> Estimate:
+    """Of a route's rows of route_weights.csv: the share of questions whose largest weight went to an adapter of their category."""
+    asked = weights[weights["category"] != GENERAL]
+    largest = asked.loc[asked.groupby(["category", "question"], sort=False)["weight"].idxmax()]
+    return wilson(int(largest["own"].sum()), len(largest))
+
+
+def by_question(weights: pd.DataFrame) -> pd.DataFrame:
+    """Of a route's rows of route_weights.csv: one row per question, its category, and the weight of each adapter."""
+    wide = weights.pivot_table(index=["category", "question"], columns="adapter", values="weight", sort=False)
+    return wide.reset_index().rename_axis(columns=None)
 
 
 def win_rates(verdicts: pd.DataFrame) -> pd.DataFrame:

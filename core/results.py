@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ALL = "(all)"
 """The category of a row that stands for all categories together."""
+GENERAL = "(general)"
+"""The category of rows about other matters, which count in no total: what a model forgot."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,69 @@ class Leak(Row):
 
 
 @dataclass(frozen=True)
+class Fidelity(Row):
+    """fidelity.csv, beside a merged adapter: how near a merge is to the exact weighted sum of its adapters, layer by layer.
+
+    Norms are Frobenius norms; E is the exact sum, M the merged delta as written.
+    """
+
+    layer: str
+    """'(all)': over all layers together."""
+    measure: str
+    """relative_error: ||M - E|| / ||E||. norm_ratio: ||M|| / ||E||. energy_kept: share of the strategy's own result left at the rank.
+    sign_conflict: share of the entries in which two weighted deltas differ in sign. cancelled: 1 - sum |E| / sum_i sum |w_i d_i|."""
+    value: float | None
+    """Empty where the exact sum is 0."""
+
+
+@dataclass(frozen=True)
+class Cosine(Row):
+    """cosines.csv, beside a merged adapter: how alike the deltas of two of its adapters are, over all layers; weights play no part."""
+
+    one: str
+    other: str
+    cosine: float
+    """<d_1, d_2> / (||d_1|| ||d_2||), -1 to 1."""
+
+
+@dataclass(frozen=True)
+class Trial(Row):
+    """trials.csv: one figure of one mix that a search tried. Losses: nats per answer token, on validation rows."""
+
+    trial: int
+    """In the order they were tried, from 0, over all strategies."""
+    strategy: str
+    origin: str
+    """base (nothing), alone, average (1/n each), equal (more than that each), sum (1 each), cma or coordinate (the optimiser), surface."""
+    figure: str
+    """weight: of the adapter `name`. loss: of the category `name`, '(all)' being the mean of the categories' losses.
+    worst: loss of the worst category, which is `name`. pareto: 1 where no trial is lower in mean and worst, else 0."""
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class SurfacePoint(Row):
+    """surface.csv: the loss over the weights of two adapters, the others at the best weights found. One row per point and category."""
+
+    one: str
+    other: str
+    one_weight: float
+    other_weight: float
+    strategy: str
+    category: str
+    """'(all)': the mean of the categories' losses."""
+    loss: float
+    """Nats per answer token, on validation rows."""
+
+
+@dataclass(frozen=True)
 class Model(Row):
     """models.csv: which models an evaluation compared."""
 
     model: str
     role: str
-    """base, own, pooled or merged."""
+    """base, own, pooled, merged or route."""
     category: str
     """The category of an own adapter; empty for the others."""
     path: str
@@ -124,6 +183,21 @@ class Answer(Row):
     """Tokens of the reference answer, end token included."""
     finish: str
     """stop, or length when the answer was cut at max_new_tokens."""
+
+
+@dataclass(frozen=True)
+class RouteWeight(Row):
+    """route_weights.csv: how much of an adapter a route gave to one question. Of a route by token: the mean over tokens and layers."""
+
+    run: str
+    model: str
+    """The route."""
+    category: str
+    question: str
+    adapter: str
+    weight: float
+    own: int
+    """1 where the adapter was trained on the question's category, else 0. No route knows it."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from core import charts, exports, findings, queries
+from core import charts, exports, findings, queries, results
 from core.queries import OWN, Evaluation
-from core.results import ALL
+from core.results import ALL, GENERAL
 from core.wording import count, plain, three
 from pages import cards, form, parts
 
@@ -21,7 +21,9 @@ def picture(found: Evaluation, finding: str) -> None:
     metric = st.segmented_control("Metric", metrics, default=metrics[0], key="metric", bind="query-params", required=True) or metrics[0]
     table = parts.matrix(found.run.run_id, metric)
     with st.container(key="matrix"):
-        figure = charts.matrix(table, metric, list(found.models["model"]), [*found.categories, ALL])
+        figure = charts.matrix(
+            table, metric, list(found.models["model"]), [*found.categories, ALL, *([GENERAL] if len(found.general) else [])]
+        )
         st.plotly_chart(figure, alt=finding, config={"displayModeBar": False})
     better = "Lower" if queries.lower_is_better(metric) else "Higher"
     how = "the paired bootstrap interval of the difference excludes zero" if metric == "perplexity" else "the 95 % intervals don't overlap"
@@ -29,11 +31,30 @@ def picture(found: Evaluation, finding: str) -> None:
         f"{better} is better. Green-blue: better than {plain(found.baseline)}, orange: worse. ● {how}. Signature: "
         f"{plain(str(table['signature'].iloc[0]))}"
     )
+    if len(found.general):
+        st.caption(plain(f"{GENERAL}: questions about other matters. What is worse than {found.baseline} there was forgotten."))
     with st.expander("All figures with intervals"):
         columns = ["category", "model", "metric", "value", "low", "high", "n", "reason"]
         shown = table[columns].assign(**{name: [three(value) for value in table[name]] for name in ("value", "low", "high")})
         st.dataframe(shown, hide_index=True, alt=f"{metric} of every model on every category")
         parts.download("scores.csv", found.scores, "Download all scores as CSV")
+
+
+def routes(found: Evaluation) -> None:
+    """Which adapters each question used, route by route."""
+    every = parts.table(found.run, "route_weights.csv", results.RouteWeight)
+    if every.empty:
+        return
+    with st.expander("Routes: which adapters each question used"):
+        names = list(dict.fromkeys(every["model"]))
+        name = st.selectbox("Route", names, key="route", bind="query-params") or names[0]
+        weights = every[every["model"] == name]
+        sentence = findings.route(found, name, queries.led_to_own(weights))
+        st.markdown(plain(sentence))
+        st.plotly_chart(charts.routed(weights), alt=sentence, config={"displayModeBar": False})
+        shown = queries.by_question(weights)
+        st.dataframe(shown.round(3), hide_index=True, height=260, key="routed", alt="Weight of each adapter for each question")
+        parts.download("route_weights.csv", every)
 
 
 def answers(found: Evaluation) -> None:
@@ -97,6 +118,7 @@ if evaluations:
         parts.head("Evaluate", sentence)
     parts.watch("evaluate")
     picture(evaluation, sentence)
+    routes(evaluation)
     answers(evaluation)
     downloads(evaluation)
 else:
@@ -110,6 +132,13 @@ else:
     parts.watch("evaluate")
 
 st.subheader("Evaluate models", anchor=False)
-models = ["all", "base", *form.adapters(), *form.merged_adapters(), *form.whole_models()]
+models = ["all", "base", *form.adapters(), *form.merged_adapters(), *form.routes(), *form.whole_models()]
 known = {"data": form.datasets(), "models": models, "base_model": form.base_models()}
 form.form("evaluate", "Evaluate", FIELDS, known)
+
+if form.adapters():
+    st.subheader("Make a route", anchor=False)
+    st.caption("In place of one merge for everything: a mix of adapters for each question. It then stands among the models above.")
+    parts.watch("route")
+    choices = {"adapters": [*form.adapters(), *form.merged_adapters()], "data": form.datasets()}
+    form.form("route", "Make a route", ["adapters", "router", "data", "name"], choices)

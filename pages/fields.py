@@ -51,13 +51,13 @@ def peculiar(verb: str, fields: Mapping[str, FieldInfo]) -> list[str]:
     return names
 
 
-def grid(verb: str, fields: Mapping[str, FieldInfo], options: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The fields' widgets, three in a row, and under a choice from a table what its row says. Returns the values."""
+def grid(verb: str, fields: Mapping[str, FieldInfo], options: Mapping[str, list[str]], across: int = 3) -> dict[str, Any]:
+    """The fields' widgets, `across` in a row, and under a choice from a table what its row says. Returns the values."""
     values: dict[str, Any] = {}
     names = list(fields)
-    for begin in range(0, len(names), 3):
-        row = names[begin : begin + 3]
-        for column, name in zip(st.columns(3, vertical_alignment="bottom"), row, strict=False):
+    for begin in range(0, len(names), across):
+        row = names[begin : begin + across]
+        for column, name in zip(st.columns(across, vertical_alignment="bottom"), row, strict=False):
             with column:
                 values[name] = _widget(verb, name, fields[name], options.get(name))
         for name in row:

@@ -28,18 +28,22 @@ def form(
 
 
 def settings(
-    verb: str, first: Iterable[str], options: Mapping[str, list[str]] | None = None, fixed: Mapping[str, Any] | None = None
+    verb: str,
+    first: Iterable[str],
+    options: Mapping[str, list[str]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    across: int = 3,
 ) -> Config | None:
-    """The preset and the fields of a verb; the config that they make, or None after saying what is wrong with it."""
+    """The preset and the fields of a verb, `across` in a row; the config that they make, or None after saying what is wrong with it."""
     options, fixed = options or {}, fixed or {}
     fields.start(verb)
     if verb in PRESETS:
         presets(verb)
     every = {name: field for name, field in VERBS[verb].config.model_fields.items() if name not in fixed}
     shown, first = fields.used(verb, every), [*first, *fields.peculiar(verb, every)]
-    values = fixed | fields.grid(verb, {name: shown[name] for name in first if name in shown}, options)
+    values = fixed | fields.grid(verb, {name: shown[name] for name in first if name in shown}, options, across)
     with st.expander("More settings"):
-        values |= fields.grid(verb, {name: field for name, field in shown.items() if name not in first}, options)
+        values |= fields.grid(verb, {name: field for name, field in shown.items() if name not in first}, options, across)
     return _checked(verb, values)
 
 
@@ -116,6 +120,11 @@ def adapters() -> list[str]:
 def merged_adapters() -> list[str]:
     """Names of the merged adapters under merged_adapters/."""
     return _folders(paths.merged_adapters())
+
+
+def routes() -> list[str]:
+    """Names of the routes under merged_adapters/."""
+    return sorted(file.parent.name for file in paths.merged_adapters().glob(f"*/{paths.ROUTER}"))
 
 
 def whole_models() -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from core import paths
 from core.errors import UserError
+from core.wording import listed
 
 Record = dict[str, Any]
 Drops = dict[str, list[int]]
@@ -58,7 +59,8 @@ def _existing(name: str) -> Path | None:
     except OSError as error:
         raise UserError(f"'{name[:80]}' can't be opened: {error.strerror}. Give another path.") from None
     if path.suffix.lower() in _READERS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
-        raise UserError(f"There is no file '{name}' (looked in {Path.cwd()} and {paths.PROJECT}). Check the path.")
+        looked = list(dict.fromkeys(map(str, (Path.cwd(), paths.PROJECT))))
+        raise UserError(f"There is no file '{name}' (looked in {listed(looked)}). Check the path.")
     return None
 
 

@@ -11,9 +11,9 @@ from core.config import DataConfig
 from core.data import columns, formats
 from core.data.split import SHARES, SPLITS, Split, split_of
 from core.errors import UserError
-from core.results import ALL
+from core.results import ALL, GENERAL
 
-RESERVED = (ALL, "each", "pooled")
+RESERVED = (ALL, GENERAL, "each", "pooled")
 """Words that stand for something else where a category is named."""
 
 

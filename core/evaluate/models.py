@@ -1,31 +1,40 @@
-"""Which models an evaluation compares: base, adapters, merges and foreign PEFT folders, each as weights over the adapters of one bank;
-and what can't join a bank, DoRA adapters and whole models."""
+"""Which models an evaluation compares: base, adapters, merges, routes and foreign PEFT folders, each as weights over the adapters of one
+bank; and what can't join a bank, DoRA adapters and whole models."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import adapter, paths, results
+from core import adapter, paths, results, routing
 from core.errors import UserError
 from core.evaluate import alone
 from core.models.load import BaseModel
 from core.models.load import content_hash as model_hash
+from core.routing import Route
 
 BASE = "base"
 ALL = "all"
-_ROLES = ("base", "pooled", "own", "merged")
+_ROLES = ("base", "pooled", "own", "merged", "route")
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model: the base plus a weighted sum of adapters, or a folder that stands alone."""
+    """One model: the base plus a weighted sum of adapters, a route over such sums, or a folder that stands alone."""
 
     row: results.Model
     mix: dict[Path, float]
     """Weight of each adapter folder that it is made of; empty for the base."""
     alone: Path | None = None
     """A DoRA adapter or a whole model."""
+    route: Route | None = None
+    routed: tuple[dict[Path, float], ...] = ()
+    """What the route chooses among, each as its mix of adapter folders."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """The adapter folders that a bank needs for it."""
+        return list(dict.fromkeys(folder for mix in (self.mix, *self.routed) for folder in mix))
 
 
 def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None], system_prompt: str | None = None) -> list[Model]:
@@ -52,26 +61,29 @@ def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None
                 raise
             say(f"Left out: {error}")
     _refuse_clashes(models)
-    _compare_prompts([folder for model in models for folder in (*model.mix, model.alone) if folder], system_prompt, say)
+    _compare_prompts([folder for model in models for folder in (*model.folders, model.alone) if folder], system_prompt, say)
     return sorted(models, key=lambda model: _ROLES.index(model.row.role))
 
 
 def _on_disk() -> list[Path]:
     """Oldest first: of two own adapters of a category, readers of models.csv take the last for its own."""
     files = [file for root in (paths.adapters(), paths.merged_adapters()) for file in sorted(root.glob("*/adapter_config.json"))]
+    files += sorted(paths.merged_adapters().glob(f"*/{paths.ROUTER}"))
     files += [file for file in sorted(paths.models().glob("*/config.json")) if adapter.read_info(file.parent)]
     return [file.parent.resolve() for file in sorted(files, key=lambda file: file.stat().st_mtime)]
 
 
 def _find(name: str) -> Path:
-    """The folder of a whole model (a name under models/, or a path), or else of an adapter."""
+    """The folder of a whole model (a name under models/, or a path), or else of a route or an adapter."""
     places = [paths.models() / name, paths.home() / name, Path(name).expanduser()]
     whole = next((place for place in places if alone.is_whole(place)), None)
-    return (whole or adapter.find(name)).resolve()
+    return (whole or routing.find(name) or adapter.find(name)).resolve()
 
 
 def _model(folder: Path) -> Model:
     """The model in a folder. Raises UserError when it can neither join a bank nor stand alone."""
+    if routing.is_route(folder):
+        return _route(folder)
     info, apart = adapter.read_info(folder), alone.stands_alone(folder)
     mix = {} if apart else _mix(folder)
     for part in mix:
@@ -81,6 +93,15 @@ def _model(folder: Path) -> Model:
     category = categories[0] if role == "own" and len(categories) == 1 else ""
     digest = model_hash(folder) if alone.is_whole(folder) else adapter.content_hash(folder)
     return Model(results.Model(folder.name, role, category, _shown(folder), digest), mix, folder if apart else None)
+
+
+def _route(folder: Path) -> Model:
+    """A route, with what each of its adapters is made of."""
+    route = routing.load(folder)
+    routed = tuple(_mix(place) for place in route.adapters)
+    for part in {part for mix in routed for part in mix}:
+        adapter.read(part)
+    return Model(results.Model(folder.name, "route", "", _shown(folder), routing.content_hash(folder)), {}, route=route, routed=routed)
 
 
 def _check_base(folder: Path, base: BaseModel, by_name: bool, say: Callable[[str], None]) -> None:
@@ -107,7 +128,7 @@ def _compare_prompts(folders: Sequence[Path], system_prompt: str | None, say: Ca
 def _other_base(folder: Path, base: BaseModel) -> str:
     """Name of the base that the adapter was made on, when it is another one; by content where that is known, else by name."""
     info = adapter.read_info(folder)
-    written = {} if alone.is_whole(folder) else adapter.read_config(folder)
+    written = {} if alone.is_whole(folder) or routing.is_route(folder) else adapter.read_config(folder)
     named = str(info.get("base_model") or written.get("base_model_name_or_path") or "")
     if info.get("base_hash"):
         same = info["base_hash"] == base.content_hash

@@ -1,53 +1,58 @@
-"""Let base, adapters and merges answer the same held-out questions, side by side in one batch, and score the answers."""
+"""Let base, adapters, merges and routes answer the same held-out questions, side by side in one batch, and score the answers."""
 
 import importlib.metadata
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from core import adapter, paths, results
-from core.bank import AdapterBank
+from core import paths, results
 from core.config import EvaluateConfig
-from core.data.prompt import Prompter
+from core.data.prompt import Encoded, Prompter
 from core.data.read import QA, read
 from core.errors import UserError
-from core.evaluate import METRICS, alone
+from core.evaluate import METRICS, alone, general
 from core.evaluate.batch import Batch
 from core.evaluate.models import Model, find_models
 from core.evaluate.scores import score
+from core.evaluate.side_by_side import SideBySide
 from core.models.generate import generate
 from core.models.load import BaseModel, load
-from core.models.loss import Mixing, row_losses
+from core.models.loss import row_losses
 from core.runs import Workspace
+
+ROUTE_WEIGHTS = "route_weights.csv"
 
 
 def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
-    """Write models.csv, answers.csv and scores.csv; return their paths and each model's perplexity."""
+    """Write models.csv, answers.csv, scores.csv and where there are routes route_weights.csv; return their paths and headline figures."""
     dataset = read(config)
     questions = dataset.select(config.split, limit=config.limit)
     if not questions:
         raise UserError(
             f"The {config.split} split of {config.data} has no row, so there is nothing to ask. Choose another split or more data."
         )
+    others = general.questions(config, dataset, workspace.say)
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
     models = find_models(config.models, base, workspace.say, config.system_prompt)
     _rehearse(config, base)
     for note in Prompter(base.tokenizer, config.system_prompt).notes():
         workspace.say(note)
-    workspace.say(f"{len(models)} models answer {len(questions)} questions: {', '.join(model.row.model for model in models)}.")
-    answers = answer(config, base, models, questions, workspace)
+    asked = f"{len(questions)} questions" + (f" and {len(others)} about other matters" if others else "")
+    workspace.say(f"{len(models)} models answer {asked}: {', '.join(model.row.model for model in models)}.")
+    answers = answer(config, base, models, [*questions, *others], workspace)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
     empty = {category: dataset.empty_reason(category, config.split) for category in dataset.categories}
+    empty |= {results.GENERAL: ""} if others else {}
     scores = score(answers, _batch(config, base, answers), config.metrics, empty, config.seed, workspace.say)
     tables = {
         "models": results.write(workspace.path / "models.csv", [model.row for model in models], results.Model),
         "answers": results.write(workspace.path / "answers.csv", answers, results.Answer),
         "scores": results.write(workspace.path / "scores.csv", scores, results.Score),
     }
+    if (workspace.path / ROUTE_WEIGHTS).exists():
+        tables["route_weights"] = workspace.path / ROUTE_WEIGHTS
     return {name: str(path.relative_to(paths.home())) for name, path in tables.items()} | _headline(scores)
 
 
@@ -55,7 +60,8 @@ def answer(
     config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
 ) -> list[results.Answer]:
     """Every model's answer to every question, model by model, and its loss on the reference."""
-    answers = _ask(config, base, [model for model in models if not model.alone], questions, workspace)
+    together = [model for model in models if not model.alone]
+    answers = _ask(config, base, together, questions, workspace) if together else []
     for model in models:
         if model.alone:
             answers += _ask_alone(config, base, model, model.alone, questions, workspace)
@@ -79,22 +85,22 @@ def _ask(
     config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
 ) -> list[results.Answer]:
     """The answers of models that are mixes of adapters on `base`, side by side in each batch."""
-    prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
-    encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in questions])
+    encoded = _encoded(config, base, questions)
     pairs = [(model, index) for model in range(len(models)) for index in range(len(questions))]
-    bank, mixing = _side_by_side(base, models, [model for model, _ in pairs])
     examples = [encoded[index] for _, index in pairs]
-    losses = row_losses(base, examples, mixing, progress=_progress(workspace, len(pairs), "references"))
+    side = SideBySide(base, models, questions, encoded)
+    losses = row_losses(base, examples, side.mixing_of_references, progress=_progress(workspace, len(pairs), "references"))
     made = generate(
         base,
         [example.prompt for example in examples],
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
-        mixing=mixing,
+        mixing=side.mixing,
         progress=_progress(workspace, len(pairs), "answers"),
     )
-    if bank:
-        bank.detach()
+    side.detach()
+    if used := side.route_weights(workspace.run.run_id):
+        results.write(workspace.path / ROUTE_WEIGHTS, used, results.RouteWeight)
     return [
         results.Answer(
             workspace.run.run_id,
@@ -111,18 +117,13 @@ def _ask(
     ]
 
 
-def _side_by_side(base: BaseModel, models: Sequence[Model], rows: Sequence[int]) -> tuple[AdapterBank | None, Mixing | None]:
-    """A bank of all adapters that the models are made of, and the mixing that gives row i the weights of model `rows[i]`."""
-    folders: list[Path] = list(dict.fromkeys(folder for model in models for folder in model.mix))
-    if not folders:
-        return None, None
-    bank = AdapterBank.load(base.model, [adapter.read(folder) for folder in folders])
-    weights = torch.tensor([[model.mix.get(folder, 0.0) for folder in folders] for model in models], device=base.device)[list(rows)]
-
-    def mixing(indices: list[int]) -> AbstractContextManager[None]:
-        return bank.mixing(weights[indices])
-
-    return bank, mixing
+def _encoded(config: EvaluateConfig, base: BaseModel, questions: Sequence[QA]) -> list[Encoded]:
+    """Tokens of the questions and references. Those about other matters stand last and get no system prompt."""
+    encoded = []
+    for system_prompt, wanted in ((config.system_prompt, False), (None, True)):
+        rows = [(row.question, row.answer, row.category) for row in questions if (row.category == results.GENERAL) == wanted]
+        encoded += Prompter(base.tokenizer, system_prompt, config.max_seq_length).encode_all(rows)
+    return encoded
 
 
 def _batch(config: EvaluateConfig, base: BaseModel, answers: Sequence[results.Answer]) -> Batch:

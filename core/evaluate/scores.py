@@ -26,7 +26,7 @@ def score(
     scores = []
     for category in [*empty, results.ALL]:
         for model in dict.fromkeys(models.tolist()):
-            rows = np.flatnonzero((models == model) & ((kinds == category) | (category == results.ALL)))
+            rows = np.flatnonzero((models == model) & ((kinds == category) | ((category == results.ALL) & (kinds != results.GENERAL))))
             scores += [_row(answers[0].run, model, category, measure, rows, empty.get(category, ""), seed) for measure in measures]
     return scores
 

@@ -10,11 +10,14 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from core.config import CHOICES
+from core.config import CHOICES, ServeConfig
 from core.errors import UserError
 from core.jobs.configure import verb
 from core.presets import PRESETS
 from core.verbs import VERBS
+
+APART = {"serve": (*ServeConfig.model_fields, "detach", "stop"), "jobs": ("resume", "cancel", "remove")}
+"""Words of the command line that are no jobs, and their options."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,6 +43,7 @@ def parser() -> Parser:
         if name == "train":
             command.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing: the verb plan")
         command.add_argument("--detach", action="store_true", help="submit the job and return at once")
+    _add_serve(verbs)
     jobs = verbs.add_parser("jobs", help="List, resume, cancel or remove runs.", description="Without an option: list.", allow_abbrev=False)
     one = jobs.add_mutually_exclusive_group()
     one.add_argument("--resume", metavar="RUN", nargs="?", const="last", help="resume a failed or cancelled run; 'last': the newest")
@@ -50,7 +54,7 @@ def parser() -> Parser:
 
 def parse(words: Sequence[str]) -> dict[str, Any]:
     """The words after `python -m core` as values by name; 'verb' is one of them."""
-    known = [*VERBS, "jobs"]
+    known = [*VERBS, *APART]
     if not words:
         raise UserError(f"Say what to do: python -m core <verb>, with one of: {', '.join(known)}.")
     if words[0] not in (*known, "-h", "--help"):
@@ -63,7 +67,7 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     if values.pop("dry_run", False):
         values["verb"] = "plan"
     if rest:
-        fields = VERBS[values["verb"]].config.model_fields if values["verb"] in VERBS else ("resume", "cancel", "remove")
+        fields = APART.get(values["verb"]) or VERBS[values["verb"]].config.model_fields
         name = rest[0].partition("=")[0]
         raise UserError(f"Unknown field '{name}' for {values['verb']}. Choose among: {', '.join(f'--{field}' for field in fields)}.")
     return values
@@ -71,7 +75,7 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
 
 def config_values(values: dict[str, Any]) -> dict[str, Any]:
     """Fields of the preset, overridden by those of the job file, overridden by those of the command line."""
-    fields = verb(values["verb"]).config.model_fields
+    fields = (ServeConfig if values["verb"] == "serve" else verb(values["verb"]).config).model_fields
     given = {name: _none_or(value, fields[name]) for name, value in values.items() if name in fields}
     preset = _preset(values["preset"], values["verb"]) if "preset" in values else {}
     return preset | (_job_file(values["config"], values["verb"]) if "config" in values else {}) | given
@@ -86,6 +90,16 @@ def join_values(words: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def _add_serve(verbs: "argparse._SubParsersAction[Parser]") -> None:
+    summary = (ServeConfig.__doc__ or "").split("\n")[0]
+    serve = verbs.add_parser("serve", help=summary, description=summary, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for field, info in ServeConfig.model_fields.items():
+        _add_field(serve, field, info)
+    how = serve.add_mutually_exclusive_group()
+    how.add_argument("--detach", action="store_true", help="start it in the background, and return once it answers")
+    how.add_argument("--stop", action="store_true", help="end the one that runs")
 
 
 def _add_field(command: Parser, field: str, info: FieldInfo) -> None:

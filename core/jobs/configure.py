@@ -1,7 +1,7 @@
 """From what a person gave (command line, job file, form) to a config; what is wrong becomes one clear sentence per field."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -9,6 +9,8 @@ from pydantic_core import ErrorDetails
 from core.config import Config
 from core.errors import UserError
 from core.verbs import VERBS, Verb
+
+C = TypeVar("C", bound=Config)
 
 
 def verb(name: str) -> Verb:
@@ -20,7 +22,11 @@ def verb(name: str) -> Verb:
 
 def configure(name: str, values: Mapping[str, Any]) -> Config:
     """The config of a verb, from values by field. Text is converted to what the field needs."""
-    kind = verb(name).config
+    return fill(verb(name).config, values)
+
+
+def fill(kind: type[C], values: Mapping[str, Any]) -> C:
+    """A config of this kind."""
     try:
         return kind(**values)
     except ValidationError as error:

@@ -104,7 +104,8 @@ def _read(file: Path) -> list[dict[str, Any]]:
         )
     if table.empty:
         raise UserError(f"{file} has columns but no rows, so there is nothing to judge. Evaluate again, or give another file.")
-    rows: list[dict[str, Any]] = table[list(COLUMNS)].to_dict("records")
+    asked = table[table["category"] != results.GENERAL]  # asked to see what was forgotten, which a mean of verdicts would hide
+    rows: list[dict[str, Any]] = asked[list(COLUMNS)].to_dict("records")
     return rows
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from core import adapter
-from core.adapter import Adapter, Factor
+from core.adapter import Adapter
+from core.config import MergeConfig
 from core.errors import UserError
+from core.merge import APART
+from core.merge.layer import Layer
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ def find(names: Sequence[str], weights: Sequence[float]) -> list[tuple[str, Path
     return [(name, folder, weight) for (folder, name), weight in zip(found.items(), weights, strict=True)]
 
 
+def apart(config: MergeConfig) -> bool:
+    """Whether A and B are combined apart, as PEFT does."""
+    return config.space == "factor" and config.strategy in APART
+
+
+def takes_part(config: MergeConfig, weight: float) -> bool:
+    """Weight 0 is off, except where PEFT is followed, which lets such adapters vote on signs."""
+    return weight != 0 or apart(config)
+
+
 def check(parents: Sequence[Parent]) -> list[str]:
     """Refuse adapters of different base models or shapes; return warnings about what may be wrong."""
     warnings = []
@@ -44,23 +57,43 @@ def check(parents: Sequence[Parent]) -> list[str]:
         warnings += _compare_bases(first, other)
         if other.content_hash in [each.content_hash for each in parents[: parents.index(other)]]:
             warnings.append(f"'{other.name}' holds the same delta as another adapter of this merge, so that delta counts twice.")
-    for layer, factors in by_layer(parents).items():
-        shapes = {name: (factor.B.shape[0], factor.A.shape[1]) for name, factor, _ in factors}
+    for layer in by_layer(parents):
+        having = [parent.name for parent in parents if layer.name in parent.adapter.factors]
+        shapes = {name: (factor.B.shape[0], factor.A.shape[1]) for name, factor in zip(having, layer.factors, strict=True)}
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name}: {out} x {into}" for name, (out, into) in shapes.items())
             raise UserError(
-                f"The adapters don't fit together: layer {layer} has different shapes ({listed}). They need the same base model."
+                f"The adapters don't fit together: layer {layer.name} has different shapes ({listed}). They need the same base model."
             )
     return warnings
 
 
-def by_layer(parents: Sequence[Parent]) -> dict[str, list[tuple[str, Factor, float]]]:
-    """For each layer, in the order of the model's names: name, factor and weight of each adapter that has it."""
-    layers: dict[str, list[tuple[str, Factor, float]]] = {}
+def has_rslora(parent: Parent) -> bool:
+    """Whether the adapter's folder says rsLoRA, whose scaling PEFT hands on to a merge that begins with it."""
+    return bool(adapter.read_config(parent.folder).get("use_rslora"))
+
+
+def check_factor_space(config: MergeConfig, parents: Sequence[Parent]) -> list[str]:
+    """Warnings about what PEFT gets wrong, where it is followed."""
+    first = parents[0]
+    if not apart(config) or not has_rslora(first):
+        return []
+    return [
+        f"'{first.name}' has rsLoRA. PEFT makes a merge that begins with it {first.adapter.rank**0.5:.1f} times too strong (sqrt(r)), and "
+        "space=factor follows PEFT. space=delta gets it right."
+    ]
+
+
+def by_layer(parents: Sequence[Parent]) -> list[Layer]:
+    """The layers of all adapters, each with those that have it."""
+    layers: dict[str, list[Parent]] = {}
     for parent in parents:
-        for layer, factor in parent.adapter.factors.items():
-            layers.setdefault(layer, []).append((parent.name, factor, parent.weight))
-    return layers
+        for layer in parent.adapter.factors:
+            layers.setdefault(layer, []).append(parent)
+    return [
+        Layer(layer, [each.adapter.factors[layer] for each in having], [each.weight for each in having], [each.content_hash for each in having])
+        for layer, having in layers.items()
+    ]
 
 
 def _compare_bases(one: Parent, other: Parent) -> list[str]:

@@ -5,10 +5,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from transformers import DynamicCache
 
 from core.errors import UserError
+from core.models.decoding import Decoding
 from core.models.load import BaseModel
 from core.models.loss import Mixing
 
@@ -24,7 +23,6 @@ class Generation:
     """stop, or length when it was cut at `max_new_tokens`."""
 
 
-@torch.no_grad()
 def generate(
     base: BaseModel,
     prompts: Sequence[list[int]],
@@ -71,34 +69,19 @@ def _steps(
     base: BaseModel, prompts: Sequence[list[int]], rows: list[int], max_new_tokens: int, ends: frozenset[int], mixing: Mixing
 ) -> Iterator[tuple[dict[int, list[int]], int]]:
     """One step of a batch each: the answers that it finished, by row, end token included; and the tokens of those still under way."""
-    ids, mask = _left_padded(base, [prompts[row] for row in rows])
-    cache = DynamicCache(config=base.model.config)
+    decoding = Decoding(base)
     made: dict[int, list[int]] = {row: [] for row in rows}
-    while made:
-        with mixing(list(made)):
-            positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            logits = base.model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1).logits
-        chosen = logits[:, -1].float().argmax(-1)
-        for tokens, token in zip(made.values(), chosen.tolist(), strict=True):
+    logits = decoding.enter(rows, [prompts[row] for row in rows], mixing(rows))
+    while True:
+        for tokens, token in zip(made.values(), logits.argmax(-1).tolist(), strict=True):
             tokens.append(token)
         finished = {row: tokens for row, tokens in made.items() if tokens[-1] in ends or len(tokens) == max_new_tokens}
-        if finished:
-            kept = torch.tensor([i for i, row in enumerate(made) if row not in finished], device=base.device, dtype=torch.long)
-            cache.batch_select_indices(kept)
-            chosen, mask = chosen[kept], mask[kept]
-            made = {row: tokens for row, tokens in made.items() if row not in finished}
-        ids = chosen[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(made), 1)], 1)
+        made = {row: tokens for row, tokens in made.items() if row not in finished}
+        decoding.leave(finished)
         yield finished, sum(map(len, made.values()))
-
-
-def _left_padded(base: BaseModel, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, both [rows, longest prompt]."""
-    longest = max(len(prompt) for prompt in prompts)
-    pad = base.tokenizer.pad_token_id
-    ids = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
-    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    return torch.tensor(ids, device=base.device), torch.tensor(mask, device=base.device)
+        if not made:
+            return
+        logits = decoding.step([tokens[-1] for tokens in made.values()], mixing(decoding.rows))
 
 
 def _generation(base: BaseModel, tokens: list[int], ends: frozenset[int]) -> Generation:

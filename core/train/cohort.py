@@ -14,6 +14,7 @@ from core.data.batches import row_order
 from core.data.prompt import Encoded, Prompter
 from core.data.read import QA, Dataset
 from core.errors import UserError
+from core.wording import listed
 
 Role = Literal["own", "pooled"]
 
@@ -77,8 +78,6 @@ def gather(config: TrainConfig, dataset: Dataset, prompter: Prompter) -> tuple[l
         validation = _encode(dataset.select("validation", categories), prompter)
         if train:
             members.append(Member(_name(config, role, categories), role, categories, train, *validation, config))
-            if not members[-1].validation:
-                notes.append(f"'{members[-1].name}' has no validation row, so its last weights are kept instead of its best.")
         elif config.categories == ("each",):
             notes.append(f"Category '{categories[0]}' is left out: it has no training row ({_why_empty(dataset, categories[0])}).")
         else:
@@ -88,7 +87,16 @@ def gather(config: TrainConfig, dataset: Dataset, prompter: Prompter) -> tuple[l
             f"No category of '{config.data}' has a training row with an answer token, so nothing can be trained. "
             "Add rows, or raise max_seq_length; python -m core data shows where they went."
         )
-    return members, [*notes, *_plain_lora(config, members)]
+    return members, [*notes, *_unchecked(members), *_plain_lora(config, members)]
+
+
+def _unchecked(members: Sequence[Member]) -> list[str]:
+    """A sentence about members that nothing tells when they were best."""
+    names = [f"'{member.name}'" for member in members if not member.validation]
+    if not names:
+        return []
+    each, kept = ("has", "its last weights are kept instead of its best") if len(names) == 1 else ("have", "their last weights are kept")
+    return [f"{listed(names)} {each} no validation row, so {kept}."]
 
 
 def _plain_lora(config: TrainConfig, members: Sequence[Member]) -> list[str]:

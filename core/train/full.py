@@ -41,6 +41,10 @@ class Full:
                 f"Full fine-tuning changes every weight, and weights held in 4 bit (quantization={config.quantization}) can't be changed. "
                 "Say quantization=none, or method=qlora."
             )
+        if config.lora_dropout:
+            raise UserError(
+                f"lora_dropout={config.lora_dropout} hides inputs from an adapter, and method=full trains none. Set lora_dropout=0."
+            )
         self.config = config
 
     def load(self, team: Team = ALONE) -> BaseModel:

@@ -66,15 +66,21 @@ def test_outside_of_a_mixing_and_after_detach_the_base_is_untouched(tiny_base: P
             assert torch.equal(model(input_ids=IDS).logits, before)
 
 
-def test_factors_give_back_what_was_loaded(tiny_base: Path, two: list[Adapter]) -> None:
-    bank = AdapterBank.load(AutoModelForCausalLM.from_pretrained(tiny_base), two)
-    for index, each in enumerate(two):
-        back = bank.factors(index)
-        assert back.keys() == each.factors.keys()
-        for layer, factor in each.factors.items():
-            assert torch.equal(back[layer].A, factor.A)
-            assert torch.equal(back[layer].B, factor.B)
-            assert back[layer].scale == pytest.approx(factor.scale)
+def test_a_router_gives_each_token_its_own_weights(tiny_base: Path, two: list[Adapter]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    bank = AdapterBank.load(model, two)
+    layer = model.model.layers[0].self_attn.v_proj
+    x = torch.randn(3, 5, 64)
+    weights = torch.randn(3, 5, 2)
+    with torch.no_grad(), bank.mixing(lambda name, seen: weights):
+        routed = layer(x)
+    with torch.no_grad(), bank.mixing(weights):
+        assert torch.equal(layer(x), routed)
+    for row in range(3):
+        for token in range(5):
+            with torch.no_grad(), bank.mixing(weights[row, token]):
+                alone = layer(x[row : row + 1, token : token + 1])
+            assert torch.allclose(alone[0, 0], routed[row, token], atol=1e-5)
 
 
 def test_an_adapter_of_another_base_is_refused(tiny_base: Path) -> None:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from core.config import DataConfig, DemoConfig, EvaluateConfig, JudgeConfig, MergeConfig, TrainConfig
 from core.errors import UserError
 from core.jobs.configure import configure
+from core.verbs import VERBS
 
 EXAMPLES = [
     DataConfig(data="a.csv", category_column="school"),
@@ -84,5 +85,5 @@ def test_what_no_computation_could_use_is_told_before_anything_runs(verb, fields
 
 
 def test_configure_answers_an_unknown_verb_with_the_known_ones():
-    with pytest.raises(UserError, match="Unknown verb 'tame'. Choose one of: data, train, plan, merge, evaluate, judge, demo."):
+    with pytest.raises(UserError, match=f"Unknown verb 'tame'. Choose one of: {', '.join(VERBS)}."):
         configure("tame", {})

@@ -9,6 +9,7 @@ from core import paths
 LIGHT = [
     *("__main__", "config", "demo", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results"),
     *("runs", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
+    *("serve", "serve.resident", "serve.client", "serve.process"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]
 CHARTS = ["charts", "loss_curves"]

@@ -5,14 +5,14 @@ import pytest
 from core.errors import UserError
 from core.evaluate import METRICS
 from core.judge import BACKENDS
-from core.merge import STRATEGIES
+from core.merge import ROUTERS, STRATEGIES
 from core.registry import Entry, lookup
 from core.train import METHODS
 from core.verbs import VERBS
 
 ROWS = [
     pytest.param(row, id=f"{table}-{name}")
-    for table, rows in (("methods", METHODS), ("strategies", STRATEGIES), ("metrics", METRICS), ("backends", BACKENDS))
+    for table, rows in {"methods": METHODS, "strategies": STRATEGIES, "routers": ROUTERS, "metrics": METRICS, "backends": BACKENDS}.items()
     for name, row in rows.items()
 ]
 

@@ -46,6 +46,13 @@ def test_pairs_need_the_same_category_question_and_reference(tmp_path: Path) -> 
     assert note == "Left out: 2 questions that tuned did not answer."
 
 
+def test_questions_about_other_matters_are_not_judged(tmp_path: Path) -> None:
+    rows = [("r", model, category, "q", "ref", model) for model in ("base", "tuned") for category in ("x", results.GENERAL)]
+    file = table(tmp_path / "answers.csv", *rows)
+    assert shown(file, candidate="tuned") == [("tuned", "x", "q", "base", "tuned")]
+    assert results.GENERAL not in answers.pair(file, JudgeConfig(answers=str(file), candidate="tuned")).note
+
+
 def test_a_question_that_stands_twice_is_paired_in_order(tmp_path: Path) -> None:
     rows = [("r", model, "x", "q", "ref", f"{model}{n}") for n in (1, 2) for model in ("base", "tuned")]
     assert [pair[3:] for pair in shown(table(tmp_path / "a.csv", *rows), candidate="tuned")] == [("base1", "tuned1"), ("base2", "tuned2")]

@@ -13,15 +13,8 @@ from core import adapter, paths, runs
 from core.adapter import Adapter, Factor
 from core.config import MergeConfig
 from core.errors import UserError
+from core.merge import recipe
 from core.merge import run as merge_run
-
-UNEQUAL = [
-    {"seed": 1, "r": 4},
-    {"seed": 2, "r": 6, "use_rslora": True, "target_modules": ["q_proj", "k_proj", "down_proj"]},
-    {"seed": 3, "r": 3, "alpha_pattern": {"v_proj": 5}, "rank_pattern": {"layers.1.self_attn.q_proj": 2}},
-]
-"""Foreign adapters: unequal ranks, rsLoRA, patterns, and layers that not all of them have."""
-
 
 def workspace(config: MergeConfig) -> runs.Workspace:
     return runs.Workspace(runs.create("merge", config.model_dump(mode="json")))
@@ -57,8 +50,8 @@ def largest_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
 
 
 @pytest.fixture
-def foreign(peft_adapter) -> list[Path]:
-    return [peft_adapter(f"foreign-{n}", **fields) for n, fields in enumerate(UNEQUAL)]
+def foreign(unequal) -> list[Path]:
+    return unequal
 
 
 @pytest.fixture
@@ -142,13 +135,11 @@ def test_run_json_is_the_recipe(own):
     _, folder = merge(adapters=tuple(own), weights=(0.25, 0.5))
     info = json.loads((folder / "run.json").read_text())
     assert (info["role"], info["categories"], info["base_hash"]) == ("merged", ["cynic", "lexicon"], "abc")
-    assert info["recipe"] == {
-        "strategy": "linear",
-        "weights": [0.25, 0.5],
-        "adapters": own,
-        "hashes": [adapter.content_hash(paths.adapters() / name) for name in own],
-        "rank": 4,
-    }
+    recipe = info["recipe"]
+    assert recipe["strategy"] == "linear" and recipe["space"] == "delta" and recipe["seed"] == 0 and recipe["rank"] is None
+    assert (recipe["weights"], recipe["adapters"], recipe["made_rank"]) == ([0.25, 0.5], own, 4)
+    assert recipe["hashes"] == [adapter.content_hash(paths.adapters() / name) for name in own]
+    assert recipe["fidelity"]["relative_error"] < 1e-6 and recipe["versions"]["torch"] == torch.__version__ and recipe["threads"] >= 1
     assert runs.read(info["run_id"]).verb == "merge"
     assert adapter.read(folder).base_model == "hub/base"
 
@@ -172,7 +163,7 @@ def test_a_recipe_without_weights_is_merged_again(own):
     _, folder = merge(adapters=tuple(own), weights=(0.3, 0.6), name="recipe")
     whole = adapter.read(folder)
     (folder / adapter.WEIGHTS).unlink()
-    again = merge_run.read(folder)
+    again = recipe.make(folder)
     for layer, factor in whole.factors.items():
         torch.testing.assert_close(again.factors[layer].B.float(), factor.B, rtol=1e-6, atol=1e-7)
     outputs, _ = merge(adapters=("recipe",), weights=(1,), name="baked")
@@ -180,8 +171,8 @@ def test_a_recipe_without_weights_is_merged_again(own):
     adapter.write(
         Adapter("cynic-lora", adapter.read(paths.adapters() / "lexicon-lora").factors, "hub/base"), paths.adapters() / "cynic-lora"
     )
-    with pytest.raises(UserError, match="'cynic-lora' has changed"):
-        merge_run.read(folder)
+    with pytest.raises(UserError, match="was merged from 'cynic-lora', which has changed or is gone"):
+        recipe.make(folder)
 
 
 @pytest.mark.parametrize(

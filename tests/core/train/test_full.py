@@ -180,6 +180,7 @@ def test_an_overflow_of_fp16_leaves_the_step_out(config: Callable) -> None:
         ({"categories": "each"}, "categories=each asks for 3 of them at once. Say categories=pooled"),
         ({"categories": "cynic,hacker"}, "categories=cynic,hacker asks for 2"),
         ({"quantization": "nf4"}, "quantization=nf4.* can't be changed. Say quantization=none, or method=qlora"),
+        ({"lora_dropout": 0.1}, "lora_dropout=0.1 hides inputs from an adapter, and method=full trains none"),
         ({"name": "base"}, "name 'base' can't be used"),
     ],
 )

@@ -13,12 +13,16 @@ from transformers import AutoModelForCausalLM
 from core import adapter, paths, results, runs
 from core.bank import AdapterBank
 from core.config import TrainConfig
+from core.data.prompt import Prompter
+from core.data.read import read
 from core.errors import UserError
-from core.models.load import load
+from core.models.load import load, load_tokenizer
 from core.results import Step
 from core.runs import Workspace
 from core.train import loop, training_bank
+from core.train.cohort import gather
 from core.train.run import _keep_until, run
+from core.wording import listed
 
 Train = Callable[..., dict]
 
@@ -208,6 +212,18 @@ def test_a_name_that_a_merge_has_is_refused(train: Train) -> None:
     (paths.merged_adapters() / "both").mkdir(parents=True)
     with pytest.raises(UserError, match="merged_adapters/ has both already"):
         train(categories="pooled", name="both", replace=True)
+
+
+def test_adapters_without_validation_rows_share_a_sentence(train: Train, tmp_path: Path, tiny_base: Path) -> None:
+    rows = [{"question": f"{name} {n}?", "answer": "yes", "category": name} for name in "abcdefgh" for n in range(3)]
+    data = tmp_path / "few.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    config = TrainConfig(data=str(data), base_model=str(tiny_base), max_steps=1)
+    dataset = read(config)
+    lacking = [f"'{name}-lora'" for name in "abcdefgh" if not dataset.select("validation", [name])]
+    _, notes = gather(config, dataset, Prompter(load_tokenizer(config.base_model), None, 512))
+    assert len(lacking) > 1
+    assert notes == [f"{listed(lacking)} have no validation row, so their last weights are kept."]
 
 
 def test_a_table_that_was_cut_short_is_mended_on_resuming(tmp_path: Path) -> None:

@@ -1,0 +1,273 @@
+"""What merging and routing cost and gain on questions that nothing was tuned on.
+
+    python benchmarks/honest_merge.py [--homes HOME ...] [--trials 60] [--limit 8] [--out FILE.json]
+
+Loss of the reference answers on the TEST rows, in nats per answer token, mean over the categories and each of them, for:
+base; every category under its own adapter (the upper bound of routing); one adapter trained on everything; the equal-weight merge whose
+strength is the best on validation rows; the mix that `search` finds on validation rows; the 1/n average, exact; PEFT's linear at 1/n
+(A and B apart); TIES at density 0.5; and the routes. Nothing that is tuned sees a test row.
+Each home is a folder with adapters/, a set of adapters trained with another seed. With several, a row's interval is Student's over the
+homes; with one, a bootstrap over the questions. Nothing is written into the homes.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import numpy as np  # noqa: E402
+from scipy import stats  # noqa: E402
+
+from core import adapter, paths, results, runs  # noqa: E402
+from core.config import Config, MergeConfig, RouteConfig, SearchConfig  # noqa: E402
+from core.data.prompt import Prompter  # noqa: E402
+from core.data.read import read  # noqa: E402
+from core.evaluate.models import Model, find_models  # noqa: E402
+from core.evaluate.side_by_side import SideBySide  # noqa: E402
+from core.merge import ROUTERS  # noqa: E402
+from core.merge.trials import HeldOut  # noqa: E402
+from core.models.load import BaseModel, load  # noqa: E402
+from core.models.loss import row_losses  # noqa: E402
+from core.presets import PRESETS  # noqa: E402
+from core.results import ALL, Trial  # noqa: E402
+from core.runs import Workspace  # noqa: E402
+from core.verbs import VERBS  # noqa: E402
+
+OWN, POOLED, AVERAGE, EQUAL, TUNED, PEFT, TIES = "own", "pooled", "average", "equal", "tuned", "peft-linear", "ties"
+LABELS = {
+    "base": "base model",
+    OWN: "own adapter (category known)",
+    POOLED: "pooled adapter",
+    AVERAGE: "average: 1/n each, exact",
+    EQUAL: "equal weights, strength chosen on validation",
+    TUNED: "tuned mix, found on validation",
+    PEFT: "PEFT's linear at 1/n (A and B apart)",
+    TIES: "TIES, density 0.5, strength 1",
+    **{f"{router}-route": f"route: {router}" for router in ROUTERS},
+}
+MERGES = (AVERAGE, EQUAL, TUNED)
+"""Exact merges."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One set of adapters."""
+
+    home: str
+    seeds: list[int]
+    losses: dict[str, dict[str, float]]
+    """Nats per answer token on test rows, by model and category; '(all)': the mean over the categories."""
+    intervals: dict[str, tuple[float, float]]
+    """95 % interval of the mean, by model: bootstrap over questions."""
+    validation: dict[str, float]
+    """Mean loss on the validation rows of the search."""
+    weights: dict[str, list[float]]
+    """Of the exact merges, in the order of the own adapters."""
+    questions: int
+
+
+def main() -> None:
+    """Measure every home and print the table; its figures as JSON go to --out."""
+    options = _options()
+    measured = []
+    for home in options.homes:
+        print(f"{home}: ...", file=sys.stderr, flush=True)
+        measured.append(measure(Path(home).resolve(), options))
+    print("\n".join(table(measured)))
+    print("\n".join(findings(measured)))
+    if options.out:
+        Path(options.out).write_text(json.dumps([asdict(each) for each in measured], indent=1) + "\n")
+
+
+def measure(home: Path, options: argparse.Namespace) -> Measured:
+    """Search, merge and route in a home of their own that borrows the adapters; then the losses on the test rows."""
+    with _borrowed(home):
+        infos = {folder.name: adapter.read_info(folder) for folder in sorted(paths.adapters().iterdir())}
+        own = [name for name, info in infos.items() if info.get("role") == "own" and len(info["categories"]) == 1]
+        pooled = [name for name, info in infos.items() if info.get("role") == "pooled"]
+        config = SearchConfig(**{**PRESETS["search"]["seven_schools"], **_given(options), "adapters": own})
+        found, equal, validation = _search(config)
+        mixes = {AVERAGE: (1 / len(own),) * len(own), EQUAL: equal, TUNED: tuple(found["weights"].values())}
+        baked = [_do("merge", MergeConfig(adapters=own, space="factor", name=PEFT)), _do("merge", _ties(own))]
+        routes = [_do("route", _route(router, own, config)) for router in ROUTERS]
+        base = load(config.base_model, precision=config.precision, device=config.device)
+        names = ["base", *own, *pooled[:1], *(Path(made.get("adapter") or made["route"]).name for made in [*baked, *routes])]
+        models = find_models(names, base, partial(print, file=sys.stderr), config.system_prompt)
+        models += [_linear(name, own, weights) for name, weights in mixes.items()]
+        held_out, losses = _losses(config, base, models, options.test_limit)
+        renamed = {pooled[0]: POOLED} if pooled else {}
+        return _measured(home, infos, own, held_out, {renamed.get(n, n): each for n, each in losses.items()}, validation, mixes)
+
+
+def table(measured: Sequence[Measured]) -> list[str]:
+    """Markdown: a row per model, mean with its interval, and each category; means over the homes."""
+    categories = [name for name in measured[0].losses["base"] if name != ALL]
+    title = f"test loss, nats per answer token (n = {measured[0].questions})"
+    lines = [_row(title, "mean", "95 % interval", *categories), _row(*["---"] * (3 + len(categories)))]
+    for model, label in LABELS.items():
+        if model not in measured[0].losses:
+            continue
+        means = {category: np.mean([each.losses[model][category] for each in measured]) for category in (ALL, *categories)}
+        low, high = _interval(measured, model)
+        lines.append(_row(label, f"{means[ALL]:.3f}", f"{low:.3f} to {high:.3f}", *(f"{means[name]:.3f}" for name in categories)))
+    return lines
+
+
+def findings(measured: Sequence[Measured]) -> list[str]:
+    """What the table has to show, by mean over the homes."""
+    test = {model: float(np.mean([each.losses[model][ALL] for each in measured])) for model in measured[0].losses}
+    validation = {model: float(np.mean([each.validation[model] for each in measured])) for model in MERGES}
+    best = min(test[model] for model in MERGES)
+    routes = {model: test[model] for model in test if model.endswith("-route")}
+    route = min(routes, key=lambda model: routes[model])
+    return [
+        "",
+        f"- tuned mix against best equal-weight merge: {validation[TUNED]:.4f} against {validation[EQUAL]:.4f} on the validation rows that "
+        f"both were chosen on; {test[TUNED]:.4f} against {test[EQUAL]:.4f} on test rows.",
+        f"- exact average against PEFT's linear, both at 1/n: {test[AVERAGE]:.4f} against {test[PEFT]:.4f}.",
+        f"- the best route ({LABELS[route]}) closes {_closed(best, routes[route], test[OWN])} of the gap from the best exact merge "
+        f"({best:.4f}) to own adapters ({test[OWN]:.4f}); by category: {_closed_by_category(measured, route)}.",
+    ]
+
+
+def _closed_by_category(measured: Sequence[Measured], route: str) -> str:
+    parts = []
+    for category in (name for name in measured[0].losses["base"] if name != ALL):
+        test = {model: np.mean([each.losses[model][category] for each in measured]) for model in measured[0].losses}
+        best = min(float(test[model]) for model in MERGES)
+        parts.append(f"{category} {_closed(best, float(test[route]), float(test[OWN]))}")
+    return ", ".join(parts)
+
+
+def _closed(best: float, route: float, own: float) -> str:
+    """How much of the way from the best merge to the own adapter a route goes."""
+    return f"{(best - route) / (best - own):.0%}" if best > own else "none (there is no gap)"
+
+
+def _search(config: SearchConfig) -> tuple[dict[str, Any], tuple[float, ...], dict[str, float]]:
+    """The search's outputs, the best equal weights among its trials, and the validation losses of both and of the average."""
+    found = _do("search", config)
+    trials = results.read(paths.home() / found["trials"], Trial)
+    equal = trials[trials["origin"].isin(["average", "equal", "sum"])]
+    means = equal[(equal["figure"] == "loss") & (equal["name"] == ALL)].set_index("trial")["value"]
+    weights = equal[(equal["figure"] == "weight") & (equal["trial"] == means.idxmin())]["value"]
+    return found, tuple(weights), {AVERAGE: found["baselines"]["average"], EQUAL: float(means.min()), TUNED: found["mean"]}
+
+
+def _ties(own: Sequence[str]) -> MergeConfig:
+    return MergeConfig(adapters=own, strategy="ties", density=0.5, name=TIES)
+
+
+def _route(router: str, own: Sequence[str], config: SearchConfig) -> RouteConfig:
+    return RouteConfig(adapters=own, router=router, data=config.data, name=f"{router}-route")
+
+
+def _linear(name: str, own: Sequence[str], weights: Sequence[float]) -> Model:
+    """A weighted sum, which needs no folder."""
+    return Model(results.Model(name, "merged", "", "", ""), {adapter.find(each).resolve(): w for each, w in zip(own, weights, strict=True)})
+
+
+def _losses(config: SearchConfig, base: BaseModel, models: Sequence[Model], limit: int | None) -> tuple[HeldOut, dict[str, list[float]]]:
+    """Each model's loss on every test row."""
+    rows = read(config).select("test", limit=limit)
+    prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
+    encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in rows])
+    side, total = SideBySide(base, models, rows, encoded), len(models) * len(rows)
+
+    def progress(done: int) -> None:
+        print(f"{done} of {total} test rows", end="\r", file=sys.stderr, flush=True)
+
+    found = row_losses(base, encoded * len(models), side.mixing_of_references, progress=progress)
+    side.detach()
+    by_model = {model.row.model: found[place * len(rows) : (place + 1) * len(rows)] for place, model in enumerate(models)}
+    return HeldOut(rows, encoded), by_model
+
+
+def _measured(
+    home: Path,
+    infos: Mapping[str, dict[str, Any]],
+    own: Sequence[str],
+    held_out: HeldOut,
+    losses: Mapping[str, list[float]],
+    validation: dict[str, float],
+    mixes: Mapping[str, tuple[float, ...]],
+) -> Measured:
+    owners = {infos[name]["categories"][0]: name for name in own}
+    picked = {OWN: [losses[owners[row.category]][place] for place, row in enumerate(held_out.rows)]}
+    shown = {name: each for name, each in {**losses, **picked}.items() if name in LABELS}
+    found, intervals = {}, {}
+    for name, each in shown.items():
+        by_category = held_out.by_category(each)
+        found[name] = {ALL: float(by_category.mean())} | dict(zip(held_out.categories, map(float, by_category), strict=True))
+        low, high = np.quantile(held_out.drawn(each, 0).mean(1), [0.025, 0.975])
+        intervals[name] = (float(low), float(high))
+    seeds = sorted({int(infos[name]["seed"]) for name in own})
+    weights = {name: list(each) for name, each in mixes.items()}
+    return Measured(str(home), seeds, found, intervals, validation, weights, len(held_out.rows))
+
+
+def _interval(measured: Sequence[Measured], model: str) -> tuple[float, float]:
+    if len(measured) == 1:
+        return measured[0].intervals[model]
+    means = [each.losses[model][ALL] for each in measured]
+    half = stats.t.ppf(0.975, len(means) - 1) * stats.sem(means)
+    return float(np.mean(means) - half), float(np.mean(means) + half)
+
+
+@contextmanager
+def _borrowed(home: Path) -> Iterator[None]:
+    """LYCEUM_HOME as a new folder whose adapters/ is that of `home`."""
+    before = os.environ.get("LYCEUM_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "adapters").symlink_to(home / "adapters")
+        os.environ["LYCEUM_HOME"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("LYCEUM_HOME")
+            if before is not None:
+                os.environ["LYCEUM_HOME"] = before
+
+
+def _do(verb: str, config: Config) -> dict[str, Any]:
+    """A verb's function in this process; what it says goes to standard error."""
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    try:
+        return VERBS[verb].load()(config, Workspace(runs.create(verb, config.model_dump(mode="json"))))
+    finally:
+        sys.stdout = stdout
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("data", "system_prompt", "base_model", "precision", "device", "trials", "limit", "optimizer")
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--homes", nargs="+", default=[str(PROJECT)], help="folders with adapters/, one per seed")
+    parser.add_argument("--test_limit", type=int, help="at most this many test rows per category; all, if not said")
+    parser.add_argument("--out", help="a JSON file for the figures")
+    for name in ("data", "system_prompt", "base_model", "precision", "device", "optimizer"):
+        parser.add_argument(f"--{name}", help="as in: python -m core search --help")
+    for name in ("trials", "limit"):
+        parser.add_argument(f"--{name}", type=int, help="as in: python -m core search --help")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

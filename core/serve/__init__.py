@@ -1,0 +1,6 @@
+"""The resident engine: base model and adapters stay in memory, and any mix of them answers at once, without a merge.
+
+resident.py (light) finds, starts and stops it; client.py (light) talks to it. process.py is its process, app.py its HTTP side.
+engine.py is the one thread that computes: answers.py holds the answers under way, losses.py the losses; mixes.py makes what a request
+asks for into weights over adapters of the bank.
+"""

@@ -1,0 +1,263 @@
+"""Answers under way: who listens to them, and what has been told. One row serves all requests that ask for the same answer."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from core.serve.loaded import Loaded
+from core.serve.making import Making
+from core.serve.mixes import Mix, Plan
+from core.serve.stream import Stream
+
+KEPT_ANSWERS = 4096
+PROMPT_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16384}
+"""Prompt tokens that are read in one turn."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One answer that a request wants."""
+
+    key: str
+    """How the request names it."""
+    plan: Plan
+    prompt: tuple[int, ...]
+    said: tuple[int, ...]
+    """Tokens of the answer that stand already."""
+    max_new_tokens: int
+    """Of the whole answer."""
+
+    @property
+    def identity(self) -> Hashable:
+        """Asks that have the same answer share it."""
+        return self.plan.identity, self.prompt, self.said, self.max_new_tokens
+
+    @property
+    def full(self) -> bool:
+        """Whether the answer has all its tokens already."""
+        return len(self.said) >= self.max_new_tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished answer."""
+
+    text: str
+    """What came after the tokens that stood already."""
+    finish: str
+    """stop or length."""
+    tokens: int
+    """Of the whole answer, without the end token."""
+
+
+@dataclass(eq=False)
+class Row:
+    """An answer under way."""
+
+    ask: Ask
+    answers: "Answers"
+    mix: Mix | None = None
+    """None while its temporary adapter is being made."""
+    tokens: list[int] = field(default_factory=list)
+    """Chosen so far, after those that stood already."""
+    text: str = ""
+    """Told so far."""
+    listeners: list[tuple[Stream, str]] = field(default_factory=list)
+    """Who hears of it, and under which key."""
+
+    @property
+    def prefix(self) -> list[int]:
+        """What the model reads first."""
+        return [*self.ask.prompt, *self.ask.said]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the whole answer so far."""
+        return len(self.ask.said) + len(self.tokens)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self.listeners)
+
+    def listen(self, stream: Stream, key: str) -> None:
+        """From now on `stream` hears of the row; what was told before comes first."""
+        self.listeners.append((stream, key))
+        if self.text:
+            stream.tell(key=key, text=self.text)
+
+    def tell(self, **event: Any) -> None:
+        """Tell all listeners."""
+        for stream, key in list(self.listeners):
+            stream.tell(key=key, **event)
+
+    def use(self, mix: Mix) -> None:
+        """The mix that answers; the row may enter."""
+        self.mix = mix
+
+    def refuse(self, why: str) -> None:
+        """This row can't be answered."""
+        self.answers.end_row(self, error=why)
+
+    def choose(self, token: int, ends: frozenset[int], tokenizer: Any) -> Answer | None:
+        """Add a token and tell what is new. Returns the answer when this finished it."""
+        if token not in ends:
+            self.tokens.append(token)
+        finish = "stop" if token in ends else "length" if self.length >= self.ask.max_new_tokens else None
+        self._say(tokenizer, final=finish is not None)
+        return Answer(self.text, finish, self.length) if finish else None
+
+    def _say(self, tokenizer: Any, final: bool) -> None:
+        """Tell the text's new part. Half a character, and blanks that may be the last, wait for what follows."""
+        said = self.ask.said
+        text = tokenizer.decode([*said, *self.tokens], skip_special_tokens=True)
+        text = text[len(tokenizer.decode(said, skip_special_tokens=True)) :].rstrip() if said else text.strip()
+        if not final:
+            text = text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
+        if len(text) > len(self.text):
+            self.tell(text=text[len(self.text) :])
+            self.text = text
+
+
+class Answers:
+    """All rows, and the answers that are finished. Lives in the model's thread."""
+
+    def __init__(self, making: Making, side_by_side: int) -> None:
+        self.rows: dict[Hashable, Row] = {}
+        self._making, self._side_by_side = making, side_by_side
+        self._streams: dict[str, Stream] = {}
+        """The newest of each session."""
+        self._finished: OrderedDict[Hashable, Answer] = OrderedDict()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a turn would do anything."""
+        return any(row.mix is not None for row in self.rows.values())
+
+    def open(self, stream: Stream, asks: Sequence[Ask]) -> None:
+        """Answer all of `asks`; what the session asked before is superseded, but rows that it asks for again go on."""
+        older = self._streams.get(stream.session)
+        self._streams[stream.session] = stream
+        for ask in asks:
+            if ask.full:
+                stream.tell(key=ask.key, done="length", tokens=len(ask.said))
+            elif ask.identity in self._finished:
+                self._finished.move_to_end(ask.identity)
+                self._tell_finished(stream, ask)
+            elif ask.identity in self.rows:
+                self.rows[ask.identity].listen(stream, ask.key)
+            else:
+                row = self.rows[ask.identity] = Row(ask, self)
+                row.listen(stream, ask.key)
+                self._making.make(ask.plan, row)
+        if older:
+            self.drop(older, "superseded")
+        self._end_served([stream])
+
+    def drop(self, stream: Stream, why: str | None = None) -> None:
+        """Take a stream off all rows. Rows that nobody listens to leave before the next token."""
+        for identity, row in list(self.rows.items()):
+            for each in [each for each in row.listeners if each[0] is stream]:
+                row.listeners.remove(each)
+                if why:
+                    stream.tell(key=each[1], done=why, tokens=row.length)
+            if not row.listeners:
+                del self.rows[identity]
+        self._end_served([stream])
+
+    def fail(self, why: str) -> None:
+        """Tell everybody, and forget all rows."""
+        streams = {stream for row in self.rows.values() for stream, _ in row.listeners}
+        self.rows.clear()
+        for stream in streams:
+            stream.tell(error=why)
+        self._end_served(streams)
+
+    def end_row(self, row: Row, **event: Any) -> None:
+        """The row's last event. It leaves before the next token."""
+        if self.rows.get(row.ask.identity) is row:
+            del self.rows[row.ask.identity]
+            row.tell(**event)
+            self._end_served([stream for stream, _ in row.listeners])
+
+    def enter(self, loaded: Loaded) -> None:
+        """Let new rows in, and give them their first token."""
+        decoding = loaded.decoding
+        self._let_go(loaded)
+        rows = self._fitting(loaded, self._entering(decoding.rows, PROMPT_TOKENS[loaded.base.device.type]))
+        if rows:
+            self._choose(loaded, rows, decoding.enter(rows, [row.prefix for row in rows], loaded.mixing(_mixes(rows))))
+
+    def step(self, loaded: Loaded) -> None:
+        """Take all rows under way one token further."""
+        decoding = loaded.decoding
+        self._let_go(loaded)
+        if decoding.rows:
+            logits = decoding.step([row.tokens[-1] for row in decoding.rows], loaded.mixing(_mixes(decoding.rows)))
+            self._choose(loaded, decoding.rows, logits)
+
+    def _let_go(self, loaded: Loaded) -> None:
+        """Rows that nobody wants any more leave."""
+        loaded.decoding.leave([row for row in loaded.decoding.rows if self.rows.get(row.ask.identity) is not row])
+
+    def _choose(self, loaded: Loaded, rows: Sequence[Row], logits: Tensor) -> None:
+        """The most probable token of each row; rows that it finishes leave."""
+        finished = []
+        for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
+            answer = row.choose(token, loaded.ends, loaded.base.tokenizer)
+            if answer:
+                finished.append(row)
+                self._remember(row.ask.identity, answer)
+                self.end_row(row, done=answer.finish, tokens=answer.tokens)
+        loaded.decoding.leave(finished)
+
+    def _entering(self, under_way: Sequence[Row], tokens: int) -> list[Row]:
+        """Rows for the free places: always of the session with the fewest rows, up to this many prompt tokens."""
+        waiting = [row for row in self.rows.values() if row.mix is not None and row not in under_way]
+        chosen: list[Row] = []
+        while waiting and len(under_way) + len(chosen) < self._side_by_side:
+            places = [stream.session for row in [*under_way, *chosen] for stream, _ in row.listeners]
+            row = min(waiting, key=lambda row: min(places.count(stream.session) for stream, _ in row.listeners))
+            tokens -= len(row.prefix)
+            if chosen and tokens < 0:
+                break
+            waiting.remove(row)
+            chosen.append(row)
+        return chosen
+
+    def _fitting(self, loaded: Loaded, rows: list[Row]) -> list[Row]:
+        """Those whose adapters fit the base model; the others are told why not."""
+        fitting = []
+        for row in rows:
+            why = loaded.misfit(_mixes([row])[0])
+            if why:
+                row.refuse(why)
+            else:
+                fitting.append(row)
+        return fitting
+
+    def _tell_finished(self, stream: Stream, ask: Ask) -> None:
+        answer = self._finished[ask.identity]
+        if answer.text:
+            stream.tell(key=ask.key, text=answer.text)
+        stream.tell(key=ask.key, done=answer.finish, tokens=answer.tokens)
+
+    def _remember(self, identity: Hashable, answer: Answer) -> None:
+        self._finished[identity] = answer
+        if len(self._finished) > KEPT_ANSWERS:
+            self._finished.popitem(last=False)
+
+    def _end_served(self, streams: Iterable[Stream]) -> None:
+        """End the streams to which no row has more to tell."""
+        listening = {stream for row in self.rows.values() for stream, _ in row.listeners}
+        for stream in set(streams) - listening:
+            stream.end()
+            if self._streams.get(stream.session) is stream:
+                del self._streams[stream.session]
+
+
+def _mixes(rows: Sequence[Row]) -> list[Mix]:
+    return [row.mix for row in rows if row.mix is not None]

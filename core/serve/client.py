@@ -1,0 +1,84 @@
+"""Talk to the engine: each request is a generator of events; closing it hangs up, and the engine lets go of what it asked for.
+
+    engine = resident.find() or resident.start()
+    for event in client.answers(engine, session="a", rows=[{"key": "mix", "question": "Why?", "mix": {"adapters": ["x"]}}]):
+        ...
+
+Errors are UserErrors: what the engine says of a bad request, or that it is gone.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from core.errors import UserError
+from core.serve.resident import Engine
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 600.0
+"""How long a stream may say nothing: the model may have to be loaded first."""
+
+LOCAL: dict[str, Any] = {"trust_env": False, "verify": False}
+"""No proxy and no certificates: it is plain HTTP on this machine, and reading certificates would cost more than an answer's start."""
+
+
+def health(engine: Engine) -> dict[str, Any]:
+    """base_model, device, adapters (names), loaded, busy (a sentence; empty: nobody else computes), answers and losses under way."""
+    try:
+        reply = httpx.get(f"{engine.address}/health", timeout=CONNECT_SECONDS, **LOCAL)
+        return dict(_checked(reply).json())
+    except httpx.HTTPError as error:
+        raise _gone(error) from None
+
+
+def answers(engine: Engine, session: str, rows: list[dict[str, Any]], **fields: Any) -> Iterator[dict[str, Any]]:
+    """Greedy answers, streamed side by side.
+
+    `rows`: [{key, question, category, mix, so_far}]; `mix`: a MergeConfig's fields, None: the base model; `so_far`: go on from there.
+    `fields`: system_prompt, max_new_tokens (of the whole answer, so_far included).
+    Events: {key, text} (what is new), {key, merging} (share done of a temporary adapter), {key, done, tokens} (done: stop, length or
+    superseded by a newer request of the session), {key, error} (a sentence: this row can't be answered).
+    """
+    return _events(engine, "/console/answers", {"session": session, "rows": rows, **fields})
+
+
+def losses(engine: Engine, session: str, mixes: list[dict[str, Any] | None], **fields: Any) -> Iterator[dict[str, Any]]:
+    """Losses on validation rows, as they get known.
+
+    `fields`: data, system_prompt, max_seq_length, limit (rows per category), categories (per mix: those asked for; None: all).
+    Events: {mix (its place), category, loss (nats per answer token over the rows so far), rows, done_rows, each (nats and answer tokens
+    of the rows since the last such event, by row)}, {mix, merging}, {mix, error}, {done: "all" | "superseded"}.
+    """
+    return _events(engine, "/console/losses", {"session": session, "mixes": mixes, **fields})
+
+
+def _events(engine: Engine, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    timeout = httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
+    try:
+        with httpx.stream("POST", f"{engine.address}{path}", json=request, timeout=timeout, **LOCAL) as reply:
+            if reply.status_code != 200:
+                reply.read()
+            for line in _checked(reply).iter_lines():
+                if line.startswith("data: "):
+                    event = json.loads(line.removeprefix("data: "))
+                    if event.keys() == {"error"}:
+                        raise UserError(event["error"])
+                    yield event
+    except httpx.HTTPError as error:
+        raise _gone(error) from None
+
+
+def _checked(reply: httpx.Response) -> httpx.Response:
+    if reply.status_code == 200:
+        return reply
+    try:
+        said = reply.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        said = f"The engine answered with status {reply.status_code}. See its log: results/.engine.log"
+    raise UserError(said)
+
+
+def _gone(error: httpx.HTTPError) -> UserError:
+    return UserError(f"The engine does not answer any more ({str(error) or type(error).__name__}). Start it again: python -m core serve")

@@ -1,0 +1,83 @@
+"""What is in memory to compute with: the base model, a bank of the adapters in use, and the rows under way."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from core.bank import AdapterBank, check_fit
+from core.config import ServeConfig
+from core.errors import UserError
+from core.models import load
+from core.models.decoding import Decoding
+from core.models.generate import end_tokens
+from core.serve.mixes import Mix, Part
+
+KEPT_RANK = 192
+"""Adapters that no row needs at the moment stay in the bank, the most recently used first, up to this rank together with the others."""
+
+
+class Loaded:
+    """A base model whose bank follows what is asked for."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        self.base = load.load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
+        self.ends = end_tokens(self.base)
+        self.decoding = Decoding(self.base)
+        self._parts: dict[str, Part] = {}
+        """By content hash, in the bank's order."""
+        self._bank: AdapterBank | None = None
+        self._used: list[str] = []
+        """Content hashes, the most recently used last."""
+        self._misfits: dict[str, str] = {}
+        """By content hash, why an adapter does not fit the base model; empty: it does."""
+
+    def misfit(self, mix: Mix) -> str:
+        """Why a mix can't stand on this base model, in a sentence; empty: it can."""
+        for part in mix.parts:
+            if part.digest not in self._misfits:
+                self._misfits[part.digest] = _misfit(self.base, part)
+        return next((why for part in mix.parts if (why := self._misfits[part.digest])), "")
+
+    def mixing(self, mixes: Sequence[Mix]) -> AbstractContextManager[None]:
+        """For a batch whose rows have these mixes: the bank's weights, [rows, K]. Adapters that the bank lacks join it."""
+        needed = {part.digest: part for mix in mixes for part in mix.parts}
+        if not needed:
+            return nullcontext()
+        if not needed.keys() <= self._parts.keys():
+            self._fill(needed)
+        self._used = [digest for digest in self._used if digest not in needed] + list(needed)
+        assert self._bank
+        return self._bank.mixing(self.weights(mixes))
+
+    def weights(self, mixes: Sequence[Mix]) -> torch.Tensor:
+        """[rows, K] in the order of the bank, where it is."""
+        places = {digest: place for place, digest in enumerate(self._parts)}
+        weights = [[0.0] * len(places) for _ in mixes]
+        for row, mix in zip(weights, mixes, strict=True):
+            for part in mix.parts:
+                row[places[part.digest]] = part.weight
+        return torch.tensor(weights, device=self.base.device, dtype=self.base.dtype)
+
+    def _fill(self, new: dict[str, Part]) -> None:
+        """Another bank: of what the rows under way need, what is new, and what was used lately."""
+        parts = {part.digest: part for row in self.decoding.rows for part in row.mix.parts} | new
+        rank = sum(part.adapter.rank for part in parts.values())
+        for digest in reversed(self._used):
+            rank += self._parts[digest].adapter.rank if digest in self._parts and digest not in parts else 0
+            if rank > KEPT_RANK:
+                break
+            if digest in self._parts:
+                parts.setdefault(digest, self._parts[digest])
+        bank = AdapterBank.load(self.base.model, [part.adapter for part in parts.values()])
+        if self._bank:
+            self._bank.detach()
+        self._bank, self._parts = bank, parts
+
+
+def _misfit(base: load.BaseModel, part: Part) -> str:
+    try:
+        check_fit(base.model, part.adapter)
+    except UserError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,140 @@
+"""Find, start and stop the engine of this LYCEUM_HOME: one process, which says where it is in results/.engine.json.
+
+That file is locked (flock) by the process that wrote it, for as long as it lives: a file that nobody holds was left by a dead one.
+A second lock, results/.locks/engine.lock, lets one engine live at a time.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from core import paths
+from core.config import ServeConfig
+from core.errors import UserError
+from core.jobs import locks
+
+LOCK = "engine"
+OTHER_LIVES = 3
+"""Exit status of an engine's process that found another one, starting or living."""
+START_SECONDS = 120.0
+STOP_SECONDS = 5.0
+LOG_LINES = 3
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A living engine."""
+
+    address: str
+    """Such as http://127.0.0.1:40123."""
+    pid: int
+    base_model: str
+    started_at: str
+
+
+def find() -> Engine | None:
+    """The engine that lives, or None."""
+    try:
+        with _file().open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Engine(**json.load(file))
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def start(config: ServeConfig | None = None) -> Engine:
+    """The engine that lives, or a new one in a process of its own, once it answers.
+
+    Raises UserError with what kept it from starting, or when one lives on another base model than `config` asks for.
+    """
+    if engine := find():
+        return _on_base(engine, config)
+    launched, until = False, time.monotonic() + START_SECONDS
+    while (engine := find()) is None:
+        lives = locks.held(LOCK)
+        if (launched and not lives) or time.monotonic() > until:
+            raise UserError(f"The engine did not start. {_last_words()}")
+        if not lives:
+            launched = _launch(config or ServeConfig())
+        time.sleep(0.05)
+    return _on_base(engine, config)
+
+
+def stop() -> bool:
+    """End the engine; answers under way break off. False when there was none."""
+    engine = find()
+    if engine is None:
+        return False
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(engine.pid, how)
+        until = time.monotonic() + STOP_SECONDS
+        while (left := find()) and left.pid == engine.pid and time.monotonic() < until:
+            time.sleep(0.02)
+        if not left or left.pid != engine.pid:
+            break
+    return True
+
+
+def announce(engine: Engine) -> int:
+    """Say where the engine is. Returns the descriptor that holds the file's lock; closing it, or dying, takes the word back."""
+    temporary = paths.results() / f".engine.json.{engine.pid}"
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.write(descriptor, json.dumps(asdict(engine)).encode())
+    os.replace(temporary, _file())
+    return descriptor
+
+
+def withdraw() -> None:
+    """Take the word back, when the engine ends by itself."""
+    _file().unlink(missing_ok=True)
+
+
+def _on_base(engine: Engine, config: ServeConfig | None) -> Engine:
+    if config and config.base_model != engine.base_model:
+        raise UserError(
+            f"An engine on base model '{engine.base_model}' runs already, and one is enough. "
+            f"End it, then start one on '{config.base_model}': python -m core serve --stop"
+        )
+    return engine
+
+
+def _file() -> Path:
+    return paths.results() / ".engine.json"
+
+
+def log() -> Path:
+    """What a detached engine says."""
+    return paths.results() / ".engine.log"
+
+
+def _launch(config: ServeConfig) -> bool:
+    """Start the process, which forks away once it holds the lock. False when another one was quicker."""
+    log().parent.mkdir(parents=True, exist_ok=True)
+    with log().open("ab") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "core.serve.process", config.model_dump_json()],
+            cwd=paths.PROJECT,
+            env={"HF_HUB_DISABLE_PROGRESS_BARS": "1"} | os.environ | {"LYCEUM_HOME": str(paths.home()), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return done.returncode != OTHER_LIVES
+
+
+def _last_words() -> str:
+    lines = [line for line in log().read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return " ".join(lines[-LOG_LINES:]) or "It said nothing; try it in a terminal: python -m core serve"

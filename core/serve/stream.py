@@ -1,0 +1,33 @@
+"""The events of one request, told by any thread and read in an event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Stream:
+    """Made in the event loop that reads it."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def tell(self, **event: Any) -> None:
+        """Add an event."""
+        self._put(event)
+
+    def end(self) -> None:
+        """No more events."""
+        self._put(None)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The events as they come, until the end."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def _put(self, event: Event | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
