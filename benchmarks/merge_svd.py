@@ -102,7 +102,9 @@ def _adapters(shape: tuple[int, int], options: argparse.Namespace) -> list[Facto
     draw = torch.Generator().manual_seed(shape[0])
     fading = torch.linspace(1, 0.1, options.rank)
     return [
-        Factor(torch.randn(options.rank, shape[1], generator=draw) * fading[:, None], torch.randn(shape[0], options.rank, generator=draw), 2.0)
+        Factor(
+            torch.randn(options.rank, shape[1], generator=draw) * fading[:, None], torch.randn(shape[0], options.rank, generator=draw), 2.0
+        )
         for _ in range(options.adapters)
     ]
 

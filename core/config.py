@@ -215,7 +215,9 @@ class MergeConfig(Config):
                 f"Strategy {self.strategy} needs whole deltas, and space=factor combines A and B apart, as PEFT does. Say space=delta."
             )
         if self.ties_lambda is not None:
-            raise UserError(f"ties_lambda={self.ties_lambda:g} is unknown to PEFT, which space=factor follows. Leave it out, or say space=delta.")
+            raise UserError(
+                f"ties_lambda={self.ties_lambda:g} is unknown to PEFT, which space=factor follows. Leave it out, or say space=delta."
+            )
 
 
 class SearchConfig(ModelConfig):

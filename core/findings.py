@@ -51,9 +51,9 @@ def route(found: Evaluation, name: str, to_own: Estimate) -> str:
     if merges:
         best = min(merges, key=lambda merge: perplexity(found.answers_of(merge)))
         drop = perplexity_drop(found.answers_of(best), found.answers_of(name))
-        text += f", {three(perplexity(found.answers_of(best)))} the best merge, {best} ({interval(drop.low, drop.high)} of the drop)"
-    if OWN in found.compared:
-        text += f", {three(perplexity(found.answers_of(OWN)))} the own adapters, which are its upper bound"
+        text += f"; the best merge, {best}, has {three(perplexity(found.answers_of(best)))} ({interval(drop.low, drop.high)} of the drop)"
+    if all(found.own(category) for category in found.categories):
+        text += f"; its upper bound, the own adapters by the true category, have {three(perplexity(found.answers_of(OWN)))}"
     return (
         f"{text}. An adapter of the question's category has the largest weight for {percent(to_own.value)} of "
         f"{count(to_own.n, 'question')} (95 % interval {percent(to_own.low)} to {percent(to_own.high)}); the route sees the question alone."

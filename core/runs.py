@@ -31,7 +31,7 @@ class Run:
 
     run_id: str
     verb: str
-    """A row of core/verbs.py: train, plan, merge, evaluate, judge, data or demo."""
+    """A row of core/verbs.py: train, merge, evaluate, ..."""
     config: dict[str, Any]
     status: Status = "queued"
     created_at: str = ""

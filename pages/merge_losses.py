@@ -63,7 +63,8 @@ def show(limit: int, categories: Sequence[str]) -> None:
             st.caption("Losses on validation rows: the engine works on the first ones.")
         return
     said = sentence(losses)
-    st.plotly_chart(merge_charts.losses(losses, categories), alt=said, key="losses", config={"displayModeBar": False})
+    with st.container(key="live-losses"):
+        st.plotly_chart(merge_charts.losses(losses, categories), alt=said, key="losses", config={"displayModeBar": False})
     each = losses[losses["category"] != ALL]
     rest = int((each["of"] - each["n"]).sum())
     left = f" {count(rest, 'row')} to go." if rest else ""

@@ -28,7 +28,7 @@ def knots(layer: Layer, config: MergeConfig) -> Factor:
     U, S, Vh = _supported(*torch.linalg.svd(torch.cat(basis.cores(), dim=1), full_matrices=False))
     if not len(S):
         return weighted_sum(layer.factors, layer.weights)  # every delta is 0
-    parts = [part @ basis.Q_A.T for part in Vh.split(basis.Q_A.shape[1], dim=1)]
+    parts = [part @ basis.Q_A.T for part in Vh.reshape(len(Vh), len(layer.factors), -1).unbind(1)]
     trimmed = [part * largest(part.abs(), int(config.density * part.numel())) for part in parts]
     return Factor(agreeing_mean(trimmed, layer.weights) * strength(layer, config), basis.Q_B @ (U * S), 1.0)
 
@@ -59,5 +59,5 @@ def whiten(directions: Tensor) -> Tensor:
 
 def _supported(U: Tensor, S: Tensor, Vh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A singular value decomposition without what is rounding."""
-    kept = S > NEGLIGIBLE * S[0]
+    kept = S[0] * NEGLIGIBLE < S
     return U[:, kept], S[kept], Vh[kept]

@@ -95,6 +95,4 @@ def _cosines(parents: Sequence[Parent], layers: Sequence[Layer], found: Sequence
         inner[having[:, None], having] += sums.inner
     norms = inner.diagonal().sqrt().tolist()
     pairs = [(one, other) for one, other in combinations(range(len(parents)), 2) if norms[one] and norms[other]]
-    return [
-        Cosine(parents[one].name, parents[other].name, float(inner[one, other]) / (norms[one] * norms[other])) for one, other in pairs
-    ]
+    return [Cosine(parents[one].name, parents[other].name, float(inner[one, other]) / (norms[one] * norms[other])) for one, other in pairs]

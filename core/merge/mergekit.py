@@ -117,7 +117,9 @@ def _weights(file: Path, name: str, shared: Mapping[str, Any], models: list[Mode
     if name == "linear" and not normalize and abs(total - 1) > 1e-6:
         raise UserError(f"{file}: the weights add up to {total:g}, so without normalize the base model itself would be scaled. Make it 1.")
     if method.elects and normalize and min(own) < 0:
-        raise UserError(f"{file}: {name} divides by the weights, which turns negative ones around. Say normalize: false, or leave them out.")
+        raise UserError(
+            f"{file}: {name} divides by the weights, which turns negative ones around. Say normalize: false, or leave them out."
+        )
     if normalize and total == 0:
         raise UserError(f"{file}: the weights add up to 0, so they can't be normalized. Say normalize: false.")
     strength = _number(file, "lambda", shared.get("lambda", 1.0))

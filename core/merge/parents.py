@@ -91,7 +91,12 @@ def by_layer(parents: Sequence[Parent]) -> list[Layer]:
         for layer in parent.adapter.factors:
             layers.setdefault(layer, []).append(parent)
     return [
-        Layer(layer, [each.adapter.factors[layer] for each in having], [each.weight for each in having], [each.content_hash for each in having])
+        Layer(
+            layer,
+            [each.adapter.factors[layer] for each in having],
+            [each.weight for each in having],
+            [each.content_hash for each in having],
+        )
         for layer, having in layers.items()
     ]
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig
@@ -55,14 +56,15 @@ def in_model_order(layers: Sequence[Layer], parent: Parent) -> list[Layer]:
 
 def _modules(parent: Parent) -> list[str]:
     """Names of the base model's modules; none where its config is not at hand. Weights are neither needed nor read."""
-    said = parent.adapter.info.get("base_model") or parent.adapter.base_model
-    folder = next((place for place in (Path(said).expanduser(), paths.home() / said) if place.is_dir()), said)
+    said = parent.adapter.info.get("base_model") or parent.adapter.base_model or "unknown"
     try:
+        folder = next((place for place in (Path(said).expanduser(), paths.home() / said) if place.is_dir()), said)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError):
         return []
-    with torch.device("meta"):
-        return [name for name, _ in AutoModelForCausalLM.from_config(config, trust_remote_code=False).named_modules()]
+    return [name for name, _ in model.named_modules()]
 
 
 def _usual_place(layer: str) -> tuple[bool, list[int], int, str]:
@@ -86,7 +88,7 @@ def _function(config: MergeConfig, adapters: int) -> Callable[..., Tensor]:
     return partial(getattr(merge_utils, config.strategy), density=config.density)
 
 
-def _draw_start(layer: Layer, rank: int, init: bool | str) -> None:
+def _draw_start(layer: Layer, rank: int, init: Any) -> None:
     """PEFT gives the new adapter random start values, in every layer, before it merges: the same random numbers are drawn here."""
     base = nn.Linear(layer.shape[1], layer.shape[0], bias=False, device="meta")
     lora.Linear(base, "merged", LoraConfig(init_lora_weights=init), r=rank, lora_alpha=rank)

@@ -40,10 +40,8 @@ def read(config: MergeConfig, say: Callable[[str], None] = lambda _: None) -> Me
     """The config that `config.recipe` stands for; name, dtype and replace are the config's own where it says them."""
     assert config.recipe is not None
     place = _find(config.recipe)
-    if place.suffix in (".yml", ".yaml"):
-        said = mergekit.read(place, _yaml(place), say)
-    else:
-        said = _settings(_json(place), str(place))
+    mergekits = place.suffix in (".yml", ".yaml")
+    said = mergekit.read(place, _yaml(place), say) if mergekits else _settings(_json(place), str(place))
     own = {name: getattr(config, name) for name in OWN if getattr(config, name) != MergeConfig.model_fields[name].default}
     made = configure("merge", {**said, **own})
     assert isinstance(made, MergeConfig)
@@ -80,7 +78,9 @@ def _settings(info: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The fields of the merge, with its adapters as they are called now."""
     recipe = info.get("recipe")
     if not isinstance(recipe, dict) or not {"adapters", "hashes", "weights", "strategy"} <= set(recipe):
-        raise UserError(f"{where} holds no recipe of a merge. Give a merged adapter that Lyceum made, its run.json, or a mergekit YAML file.")
+        raise UserError(
+            f"{where} holds no recipe of a merge. Give a merged adapter that Lyceum made, its run.json, or a mergekit YAML file."
+        )
     pairs = zip(recipe["adapters"], recipe["hashes"], strict=True)
     settings = {name: recipe[name] for name in ("weights", *SETTINGS) if name in recipe}
     return {**settings, "adapters": [_known_as(name, digest, where) for name, digest in pairs]}

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,4 +82,6 @@ def _place() -> dict[str, Any]:
 def _wording(overall: dict[str, float | None]) -> str:
     if overall["relative_error"] is None:
         return "The weighted sum is 0: as a merge this is the base model."
-    return f"{overall['relative_error']:.2%} away from the exact weighted sum, {overall['energy_kept'] or 0:.2%} of the result's energy kept."
+    return (
+        f"{overall['relative_error']:.2%} away from the exact weighted sum, {overall['energy_kept'] or 0:.2%} of the result's energy kept."
+    )

@@ -29,7 +29,7 @@ _SHAPES_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 def weighted_loss(model: Any, batch: Packed, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The sum of weights x losses, to be differentiated, and each answer token's loss in fp32, [answer tokens]."""
     head = model.get_output_embeddings()
-    if head.bias is not None or any(getattr(model.config, name, None) for name in _SHAPES_LOGITS):
+    if head.bias is not None or head._forward_hooks or any(getattr(model.config, name, None) for name in _SHAPES_LOGITS):
         losses = F.cross_entropy(_logits(model, batch).float(), batch.targets, reduction="none")
         return (losses * weights).sum(), losses.detach()
     hidden = last_hidden(model, batch).index_select(0, batch.answers)

@@ -15,6 +15,7 @@ from core.config import DataConfig, MergeConfig, TrainConfig
 from core.errors import UserError
 from core.jobs.arguments import config_values, join_values, parse
 from core.jobs.configure import configure
+from core.merge import STRATEGIES
 
 
 def core(*words):
@@ -189,7 +190,7 @@ def test_a_job_file_that_cannot_be_used_is_told(tmp_path, content, sentence):
         (["train", "--keep", "all"], "keep=all can't be used: it should be 'best' or 'last'. Which weights"),
         (["train", "--method", "lorra"], "Unknown tuning method 'lorra'. Choose one of: lora, qlora, "),
         (["train", "--seed"], "expected one argument"),
-        (["merge", "--strategy", "svd"], "Field 'adapters' is missing. Give it: --adapters ... (Adapters to merge"),
+        (["merge", "--strategy", "svd"], "No adapters were given, so there is nothing to merge"),
         (["merge", "--adapters", "a,b", "--weights", "1"], "1 weights were given for 2 adapters."),
         (["merge", "--adapters", "a", "--weights", "much"], "weights=much can't be used: it should be a valid number"),
         (["train", "--data", "\udcff.jsonl"], "\\udcff.jsonl is no UTF-8 text"),
@@ -237,7 +238,13 @@ def test_help_tells_choices_and_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["merge", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "[one of: linear, svd; default: linear]" in text and "[required]" in text and "[one of: fp32, bf16; default: fp32]" in text
+    assert f"[one of: {', '.join(STRATEGIES)}; default: linear]" in text and "[one of: fp32, bf16; default: fp32]" in text
+
+
+def test_help_tells_what_is_required(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "[required]" in capsys.readouterr().out
 
 
 def configure_kind(verb):

@@ -54,8 +54,10 @@ def test_how_often_a_route_found_the_own_adapter(found: Evaluation, weights: pd.
 def test_the_finding_stands_between_the_best_merge_and_own(found: Evaluation, weights: pd.DataFrame) -> None:
     sentence = findings.route(found, routed.ROUTE, queries.led_to_own(weights))
     best = min(sample.MERGED, key=lambda name: queries.perplexity(found.answers_of(name)))
-    assert sentence.startswith(f"{routed.ROUTE} has perplexity ") and f"the best merge, {best} (95 % interval" in sentence
-    assert "the own adapters, which are its upper bound" in sentence and "the route sees the question alone" in sentence
+    drop = queries.perplexity_drop(found.answers_of(best), found.answers_of(routed.ROUTE))
+    assert f"({findings.interval(drop.low, drop.high)} of the drop)" in sentence
+    assert sentence.startswith(f"{routed.ROUTE} has perplexity ") and f"the best merge, {best}, has " in sentence
+    assert "its upper bound, the own adapters by the true category, have 26.6" in sentence and "the route sees the question alone" in sentence
 
 
 def test_the_heat_map_is_the_mean_weight(weights: pd.DataFrame) -> None:

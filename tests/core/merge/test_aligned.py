@@ -35,7 +35,8 @@ def dense(factor: Factor) -> np.ndarray:
 
 def polar(matrix: np.ndarray) -> np.ndarray:
     P, S, Qh = np.linalg.svd(matrix, full_matrices=False)
-    return P[:, S > 1e-7 * S[0]] @ Qh[S > 1e-7 * S[0]]
+    kept = S / S[0] > 1e-7
+    return P[:, kept] @ Qh[kept]
 
 
 def tsv_paper(deltas, ranks, weights) -> np.ndarray:

@@ -93,7 +93,9 @@ def test_cosines_equal_a_recomputation(unequal, merge, deltas):
 
 def test_twins_have_cosine_one_and_an_empty_delta_has_none(unequal, merge, tmp_path):
     first = adapter.read(unequal[0])
-    adapter.write(Adapter("twin", {k: Factor(f.A, f.B, -2 * f.scale) for k, f in first.factors.items()}, first.base_model), tmp_path / "twin")
+    adapter.write(
+        Adapter("twin", {k: Factor(f.A, f.B, -2 * f.scale) for k, f in first.factors.items()}, first.base_model), tmp_path / "twin"
+    )
     nothing = {k: Factor(f.A, torch.zeros_like(f.B), f.scale) for k, f in first.factors.items()}
     adapter.write(Adapter("nothing", nothing, first.base_model), tmp_path / "nothing")
     _, folder = merge([unequal[0], tmp_path / "twin", tmp_path / "nothing"])

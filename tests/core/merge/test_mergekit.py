@@ -93,7 +93,13 @@ def test_breadcrumbs_and_sce():
 
 def test_dare_and_della_have_the_fields_of_the_file():
     fields = mergekit.read(FILE, said("dare_linear", own={"density": 0.6}, dtype="float32"))
-    assert fields == {"strategy": "dare_linear", "adapters": ["a0", "a1", "a2"], "weights": [0.5, 2.0, 1.0], "density": 0.6, "dtype": "fp32"}
+    assert fields == {
+        "strategy": "dare_linear",
+        "adapters": ["a0", "a1", "a2"],
+        "weights": [0.5, 2.0, 1.0],
+        "density": 0.6,
+        "dtype": "fp32",
+    }
     fields = mergekit.read(FILE, said("della", shared={"density": 0.6, "lambda": 2, "int8_mask": True}))
     assert fields["della_epsilon"] == 0.3 and fields["weights"] == [1 / 3.5, 4 / 3.5, 2 / 3.5]  # 0.15 each way, as in mergekit
     assert mergekit.read(FILE, said("della", own={"epsilon": 0.05}))["della_epsilon"] == 0.1

@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.merge import recipe
 from core.merge import run as merge_run
 
+
 def workspace(config: MergeConfig) -> runs.Workspace:
     return runs.Workspace(runs.create("merge", config.model_dump(mode="json")))
 

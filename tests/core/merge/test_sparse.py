@@ -13,7 +13,9 @@ from core.merge.recipe import parent
 
 DRAW = torch.Generator().manual_seed(5)
 RANKS = (3, 7, 5)
-FACTORS = [Factor(torch.randn(r, 24, generator=DRAW), torch.randn(18, r, generator=DRAW), s) for r, s in zip(RANKS, (2.0, 0.5, 1.1), strict=True)]
+FACTORS = [
+    Factor(torch.randn(r, 24, generator=DRAW), torch.randn(18, r, generator=DRAW), s) for r, s in zip(RANKS, (2.0, 0.5, 1.1), strict=True)
+]
 WEIGHTS = [0.7, -1.3, 0.4]
 
 
@@ -190,7 +192,11 @@ def test_the_folder_is_the_best_approximation_at_its_rank(strategy, rank, unequa
             made = [delta * mask / 0.6 for delta, mask in zip(made, masks(one, 8, 0.6), strict=True)]
         else:
             made = [delta * top(delta, int(0.6 * delta.size)) for delta in made]
-        whole = ties_paper(made, weights, sum(map(abs, weights))) if strategy.endswith("ties") else sum(w * d for w, d in zip(weights, made, strict=True))
+        whole = (
+            ties_paper(made, weights, sum(map(abs, weights)))
+            if strategy.endswith("ties")
+            else sum(w * d for w, d in zip(weights, made, strict=True))
+        )
         U, S, Vh = np.linalg.svd(whole, full_matrices=False)
         best = (U[:, :rank] * S[:rank]) @ Vh[:rank]
         assert np.linalg.norm(found[name].numpy() - best) <= 1e-5 * np.linalg.norm(best)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.adapter import Adapter, Factor
+from core.bank import AdapterBank
 from core.data.prompt import Prompter
 from core.models.load import load
 from core.models.loss import CHUNK_LOGITS, _ChunkedLoss, row_losses
@@ -29,6 +31,20 @@ def test_row_losses_equal_transformers_loss_row_by_row(tiny_base: Path) -> None:
             theirs = base.model(input_ids=ids, labels=labels).loss.item() * len(example.answer)
         assert loss == pytest.approx(theirs, rel=1e-5)
     assert row_losses(base, examples, tokens_per_batch=1) == pytest.approx(ours, rel=1e-5)
+
+
+def test_an_adapter_on_the_output_layer_counts(tiny_base: Path) -> None:
+    base = load(str(tiny_base))
+    head = base.model.get_output_embeddings()
+    factor = Factor(torch.randn(2, head.in_features), torch.randn(head.out_features, 2), 0.1)
+    bank = AdapterBank.load(base.model, [Adapter("head", {"lm_head": factor}, "")])
+    example = Prompter(base.tokenizer).encode(*ROWS[0])
+    ids = torch.tensor([example.prompt + example.answer])
+    with torch.no_grad(), bank.mixing(torch.ones(1)):
+        logits = base.model(input_ids=ids).logits[0, len(example.prompt) - 1 : -1].double()
+    expected = -torch.log_softmax(logits, -1)[range(len(example.answer)), example.answer].sum().item()
+    assert row_losses(base, [example], lambda _: bank.mixing(torch.ones(1))) == [pytest.approx(expected, rel=1e-5)]
+    assert abs(row_losses(base, [example])[0] - expected) > 1e-2
 
 
 def test_a_model_that_shapes_its_logits_goes_through_its_own_forward(tmp_path: Path, tiny_base: Path) -> None:

@@ -21,9 +21,12 @@ def test_health_tells_what_there_is(serve, adapters, tiny_base):
 
 def test_an_idle_engine_lets_go_of_the_model_and_loads_it_again(serve, adapters):
     adapters("x", 1)
-    served = serve(idle_minutes=0.01)
+    served = serve()
     first = served.texts(ROW, {**ROW, "key": "b", "mix": {"adapters": ["x"]}}, max_new_tokens=5)
+    long = served.engine.config
+    served.engine.config = long.model_copy(update={"idle_minutes": 0.001})
     until(lambda: not served.health()["loaded"])
+    served.engine.config = long
     assert served.texts({**ROW, "mix": {"adapters": ["x"]}}, max_new_tokens=5)["a"] == first["b"], "known answers need no model"
     assert not served.health()["loaded"]
     assert served.texts({**ROW, "mix": {"adapters": ["x"]}}, max_new_tokens=6)["a"].startswith(first["b"])
