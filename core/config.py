@@ -198,6 +198,11 @@ class MergeConfig(Config):
             )
         if not drops and self.density not in (None, 1):
             raise UserError(f"Strategy {self.strategy} keeps every entry, so density={self.density:g} would change nothing. Leave it out.")
+        if self.ties_lambda is not None and "ties_lambda" not in STRATEGIES[self.strategy].fields:
+            raise UserError(
+                f"Strategy {self.strategy} takes no mean of agreeing entries, so ties_lambda={self.ties_lambda:g} would change nothing. "
+                "Leave it out."
+            )
         if self.space == "factor":
             self._fits_factor_space()
         return self
@@ -268,10 +273,11 @@ class SearchConfig(ModelConfig):
 
     def mix(self, strategy: str, weights: tuple[float, ...]) -> MergeConfig:
         """The merge with these weights that one of the strategies makes."""
-        settings = self.model_dump(include={"adapters", "space", "rank", "ties_lambda", "seed"})
-        drops = [name for name in self.strategy if "density" in lookup(STRATEGIES, "merge strategy", name).fields]
-        density = self.density if strategy in drops or not drops else None
-        return MergeConfig(**settings, strategy=strategy, weights=weights, density=density)
+        settings = self.model_dump(include={"adapters", "space", "rank", "seed"})
+        for name in ("density", "ties_lambda"):
+            takers = [each for each in self.strategy if name in lookup(STRATEGIES, "merge strategy", each).fields]
+            settings[name] = getattr(self, name) if strategy in takers or not takers else None
+        return MergeConfig(**settings, strategy=strategy, weights=weights)
 
 
 class ExportConfig(Config):

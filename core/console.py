@@ -149,8 +149,11 @@ def presets(mix: Sequence[str], own: Mapping[str, str], questions: Sequence[Ques
 
 def of_baked(name: str) -> MergeConfig | None:
     """The mix that a merged adapter was baked from; None for a folder made elsewhere."""
-    recipe = info(paths.merged_adapters() / name).get("recipe") or {}
-    fields = {key: recipe[key] for key in PLAYED if recipe.get(key) is not None}
+    known = info(paths.merged_adapters() / name)
+    recipe = known.get("recipe") or {}
+    asked = {**recipe, **(known.get("config") or {})}  # as it was asked for: a recipe's rank may be what came out
+    asked |= {key: recipe[key] for key in ("adapters", "weights") if key in recipe}
+    fields = {key: asked[key] for key in PLAYED if asked.get(key) is not None} if recipe else {}
     try:
         return MergeConfig(**fields) if fields else None
     except (UserError, ValidationError):  # made by a version with other rules

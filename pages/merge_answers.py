@@ -1,6 +1,6 @@
 """The pinned questions, answered side by side: reference, base, own adapter, pooled adapter, the mix put aside, and the mix."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -110,7 +110,7 @@ def first_words() -> str:
     return f"First words after {three(found.first)} s."
 
 
-def show(play: Play, shelf: Shelf, references: dict[Question, str]) -> None:
+def show(play: Play, shelf: Shelf, references: Mapping[tuple[str, str], str], categories: Sequence[str]) -> None:
     """A block per question: its text, then the cards in the order that all pages keep."""
     rows = {key: row for slot in SLOTS for key, row in fold(slot).items()}
     two = playback.playing(HELD) is not None
@@ -119,16 +119,17 @@ def show(play: Play, shelf: Shelf, references: dict[Question, str]) -> None:
             st.text(question.question)
             if question.category:
                 st.badge(question.category, color="gray")
-        cards = [Card("Reference", "reference", charts.OUTLINE, (references[question],))] if question in references else []
-        for role, (title, colour) in _roles(shelf, question.category, two).items():
+        reference = references.get((question.category, question.question))
+        cards = [Card("Reference", "reference", charts.OUTLINE, (reference,))] if reference else []
+        hue = charts.hues(list(categories)).get(question.category, charts.ACCENT)
+        for role, (title, colour) in _roles(shelf, question.category, hue, two).items():
             if row := rows.get(f"{place}.{role}"):
                 cards.append(card(title, role, colour, row))
         answer_cards.show(cards, key=f"answers-{place}")
 
 
-def _roles(shelf: Shelf, category: str, two: bool) -> dict[str, tuple[str, str]]:
+def _roles(shelf: Shelf, category: str, hue: str, two: bool) -> dict[str, tuple[str, str]]:
     """Title and colour by role."""
-    hue = charts.hues(list(shelf.own)).get(category, charts.ACCENT)
     return {
         "base": ("Base", charts.ROLE["base"]),
         "own": (shelf.own.get(category, ""), hue),

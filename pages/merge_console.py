@@ -1,13 +1,13 @@
 """The live console: controls on the left, answers on the right, losses below. Nothing is merged or written before "Bake"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from core import console
 from core.config import MergeConfig
-from core.console import Play, Question, Shelf
+from core.console import Play, Shelf
 from core.errors import UserError
 from core.merge import STRATEGIES
 from core.serve import client
@@ -20,6 +20,8 @@ TICK = 0.4
 SLOW = 3.0
 """Seconds without a word after which the engine is asked whether a job slows it."""
 SLOTS = (*merge_answers.SLOTS, *merge_losses.SLOTS)
+References = Mapping[tuple[str, str], str]
+"""The data's answers by category and question."""
 WHY = "It keeps the base model in memory and lets the mix answer while its weights move; without it, mixes can be baked unheard."
 
 
@@ -43,20 +45,20 @@ def live(shelf: Shelf, usual: Play) -> None:
             _bake(config, play, usual)
 
 
-def _drawn(shelf: Shelf, play: Play, references: dict[Question, str], categories: Sequence[str]) -> None:
+def _drawn(shelf: Shelf, play: Play, references: References, categories: Sequence[str]) -> None:
     """Answers and losses as far as they have come."""
-    merge_answers.show(play, shelf, references)
+    merge_answers.show(play, shelf, references, categories)
     merge_losses.show(play.limit, categories)
 
 
-def _still(shelf: Shelf, play: Play, references: dict[Question, str], categories: Sequence[str]) -> None:
+def _still(shelf: Shelf, play: Play, references: References, categories: Sequence[str]) -> None:
     """Drawn once, in a container as a fragment has one: so the browser keeps its elements when the clock starts or stops."""
     with st.container():
         _drawn(shelf, play, references, categories)
 
 
 @st.fragment(run_every=TICK)
-def _ticking(shelf: Shelf, play: Play, references: dict[Question, str], categories: Sequence[str]) -> None:
+def _ticking(shelf: Shelf, play: Play, references: References, categories: Sequence[str]) -> None:
     """Drawn again and again while something is on its way; at the end the page runs once more, which stops the clock."""
     going = playback.going(SLOTS)
     _drawn(shelf, play, references, categories)

@@ -11,7 +11,7 @@ from core.merge import STRATEGIES
 from core.queries import OWN
 from core.results import ALL, Cosine, Fidelity
 from core.wording import percent, plain, three
-from pages import baked_answers, parts
+from pages import baked_answers, form, parts
 
 CONFLICTING = 5
 HELP = {
@@ -35,6 +35,10 @@ def show(merged: list[str], shelf: Shelf, usual: Play) -> None:
         cost(name)
     fidelity(name)
     baked_answers.show(name, shelf, usual)
+    parts.watch("export")
+    with st.expander("Write it into the base model's weights"):
+        st.caption("A whole model, which transformers and vLLM load without PEFT. Whole models are compared on the page Evaluate.")
+        form.form("export", "Write a whole model", ["base", "dtype", "name"], fixed={"model": name})
 
 
 def _to_the_fresh(merged: list[str]) -> None:

@@ -36,12 +36,14 @@ def put(play: Play) -> None:
         st.session_state[f"play.{name}"] = getattr(play, name) or ""
 
 
-def controls(shelf: Shelf, first: Play) -> tuple[Play, dict[Question, str], list[str]]:
+def controls(shelf: Shelf, first: Play) -> tuple[Play, dict[tuple[str, str], str], list[str]]:
     """The questions and settings as they stand, each question's reference where the data has it, and the data's categories."""
     rows = _validation(st.session_state["play.data"])
-    references = {Question(row.category, row.question): row.answer for row in rows}
+    references = {(row.category, row.question): row.answer for row in rows}
     categories = list(dict.fromkeys(row.category for row in rows)) or list(shelf.own)
-    known: dict[str, Question] = {_label(each): each for each in references} | st.session_state["play.known"]
+    known: dict[str, Question] = {_label(each): each for each in (Question(row.category, row.question) for row in rows)} | st.session_state[
+        "play.known"
+    ]
     if not st.session_state["play.pinned"] and "play.touched" not in st.session_state:
         st.session_state["play.pinned"] = [_label(Question(row.category, row.question)) for row in _first(rows, shelf)]
     st.multiselect(

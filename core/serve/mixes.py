@@ -55,7 +55,7 @@ class Plan:
 
     config: MergeConfig | None
     everyone: tuple[tuple[str, Path, float, str], ...]
-    """Name, folder, weight and content hash of each adapter whose weight is not 0."""
+    """Name, folder, weight and content hash of each adapter that takes part."""
     identity: str
     """The same for the same contents of adapters, weights and settings."""
 
@@ -86,9 +86,9 @@ class Mixes:
         config = recipe.read(config) if config.recipe else config
         weights = config.weights or [1 / len(config.adapters)] * len(config.adapters)
         found = parents.find(config.adapters, weights if any(weights) else [1.0] * len(weights))
-        active = [(name, folder, weight) for (name, folder, _), weight in zip(found, weights, strict=True) if weight]
-        if not active:
+        if not any(weights):
             return BASE
+        active = [each for each in found if parents.takes_part(config, each[2])]
         for name, folder, _ in active:
             self._check_base(name, folder)
         everyone = tuple((name, folder, weight, self._hash(folder)) for name, folder, weight in active)

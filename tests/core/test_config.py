@@ -70,6 +70,7 @@ def test_configure_tells_every_wrong_field_in_one_sentence():
     [
         ("merge", {"adapters": "a,b", "weights": "nan,1"}, "weights=nan can't be used: it should be a finite number"),
         ("merge", {"adapters": "a,b", "weights": "1,inf"}, "weights=inf can't be used: it should be a finite number"),
+        ("merge", {"adapters": "a,b", "ties_lambda": "2"}, "Strategy linear takes no mean of agreeing entries, so ties_lambda=2 would"),
         ("train", {"lora_alpha": "inf"}, "lora_alpha=inf can't be used: it should be a finite number"),
         ("train", {"seed": "-1"}, "seed=-1 can't be used: it should be greater than or equal to 0"),
         ("evaluate", {"seed": str(2**32)}, "seed=4294967296 can't be used: it should be less than 4294967296"),

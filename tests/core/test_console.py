@@ -80,6 +80,12 @@ def test_presets_are_mixes_by_name(home: Path) -> None:
     assert baked.weights == (0.3, 0.3, 0.3, 0.2, 0.3, 0.3, 0.0) and len(baked.adapters) == 7
 
 
+def test_a_recipes_rank_is_what_was_asked_for(home: Path) -> None:
+    recipe = {"adapters": ["a", "b"], "weights": [0.5, 0.5], "strategy": "linear", "rank": 56}
+    sample.folder(paths.merged_adapters() / "old", {"recipe": recipe, "config": {"strategy": "linear", "weights": [], "rank": None}})
+    assert console.of_baked("old") == MergeConfig(adapters=("a", "b"), weights=(0.5, 0.5)), "which needs no merge"
+
+
 def test_a_recipe_that_todays_rules_refuse_is_no_preset(home: Path) -> None:
     folder = paths.merged_adapters() / "odd"
     sample.folder(folder, {"recipe": {"adapters": ["a"], "weights": [1, 2], "strategy": "linear"}})

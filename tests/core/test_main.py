@@ -68,7 +68,7 @@ def test_ctrl_c_cancels_the_run_that_it_follows(naps):
     while not (started := runs.listing(status="running")) or not runs.read_events(started[0].run_id):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    answer = json.loads(process.communicate(timeout=10)[0].splitlines()[-1])
+    answer = json.loads(process.communicate(timeout=30)[0].splitlines()[-1])
     assert process.returncode == 130
     assert answer == {"run_id": started[0].run_id, "status": "cancelled", "outputs": {}}
     assert runs.read(started[0].run_id).status == "cancelled"

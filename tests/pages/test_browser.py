@@ -147,7 +147,7 @@ def test_a_preset_chosen_in_the_browser_fills_the_form(server: str, page: "playw
     _look(page, f"{server}/evaluate")
     _settle(page)
     page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=PATIENCE_MS, state="attached")
-    page.get_by_role("combobox", name="Preset").press_sequentially("seven")
+    page.get_by_role("combobox", name="Preset").first.press_sequentially("seven")
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-testid=stCode] >> text=--preset", timeout=PATIENCE_MS)
-    assert page.get_by_role("textbox", name="System prompt").input_value() == "Answer in the voice of this school: {category}."
+    assert page.get_by_role("textbox", name="System prompt").first.input_value() == "Answer in the voice of this school: {category}."

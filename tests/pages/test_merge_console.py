@@ -225,6 +225,8 @@ def test_what_the_engine_refuses_is_said_and_can_be_asked_again(live: Path, open
     at = settled(open_page("merge", adapters="cynic-lora,no-such-lora", **SHORT))
     assert "There is no adapter 'no-such-lora'" in words(at)
     assert cards(at)["base"]["parts"] == [spoken(None)], "the rest is answered"
+    at.button(key="console.again").click().run()
+    assert "There is no adapter 'no-such-lora'" in words(settled(at))
     at.multiselect(key="merge.adapters").set_value(["cynic-lora"]).run()
     assert "no-such-lora" not in words(settled(at))
 
@@ -266,6 +268,15 @@ def bake() -> Iterator[Callable[..., None]]:
     shutil.rmtree(paths.merged_adapters(), ignore_errors=True)
     for run in runs.listing():
         runs.remove(run.run_id)
+
+
+def test_a_merged_adapter_is_written_into_the_base_from_the_page(open_page: Open) -> None:
+    sample.everything()
+    at = open_page("merge", merged=sample.MERGED[1])
+    at.selectbox(key="export.dtype").set_value("fp32").run()
+    at.button(key="export.submit").click().run()
+    config = runs.listing("export")[0].config
+    assert (config["model"], config["dtype"]) == (sample.MERGED[1], "fp32")
 
 
 def test_fidelity_tables_of_any_merge_are_pictures(open_page: Open) -> None:

@@ -172,3 +172,11 @@ def test_adapters_that_nobody_uses_leave_the_bank_when_it_gets_too_wide(desk, ad
         for _ in range(3):
             desk.turn()
     assert [part.adapter.name for part in desk.loaded._parts.values()] == ["a4", "a3", "a2"]
+
+
+def test_a_weight_of_0_votes_only_where_peft_is_followed(desk, adapters):
+    adapters("x", 1), adapters("y", 2)
+    settings = {"adapters": ("x", "y"), "weights": (1, 0), "strategy": "ties", "density": 0.5}
+    assert [weight for _, _, weight, _ in desk.mixes.plan(MergeConfig(**settings)).everyone] == [1]
+    assert [weight for _, _, weight, _ in desk.mixes.plan(MergeConfig(**settings, space="factor")).everyone] == [1, 0]
+    assert desk.mixes.plan(MergeConfig(**{**settings, "weights": (0, 0)}, space="factor")) == desk.mixes.plan(None)
