@@ -22,6 +22,8 @@ MEASURES = {
 """The measures of results.Fidelity, by what people call them."""
 STEPS = 20
 """Weights along a side of the triangle."""
+SHIFT = 0.15
+"""Between the whiskers of one category's models, of the distance between two categories."""
 _HEAT = [[0, "#F1EFE9"], [0.5, "#E2B77F"], [1, "#B4662A"]]
 _LOSS = [[0, "#43AE9C"], [0.5, "#DDDFE0"], [1, "#E39A4F"]]
 """Low is good: green-blue; pale enough for dark figures."""
@@ -38,10 +40,13 @@ def losses(table: pd.DataFrame, categories: Sequence[str]) -> go.Figure:
         span = {"x": [part["value"].min(), part["value"].max()], "y": [height[category]] * 2}
         figure.add_scatter(**span, mode="lines", line={"color": GRID, "width": 6}, hoverinfo="skip", showlegend=False)
     colours = hues(categories[:-1])
-    for (model, role), part in table.groupby(["model", "role"], sort=False):
+    models = [(model, role, part) for (model, role), part in table.groupby(["model", "role"], sort=False)]
+    compared = [model for model, role, _ in models if role != "base"]
+    for model, role, part in models:
+        shift = SHIFT * (compared.index(model) - (len(compared) - 1) / 2) if model in compared else 0.0
         figure.add_scatter(
             x=part["value"],
-            y=part["category"].map(height),
+            y=part["category"].map(height) + shift,
             mode="markers",
             name=model,
             error_x=_whisker(part),
@@ -80,10 +85,10 @@ def triangle(names: Sequence[str], weights: Sequence[float]) -> go.Figure:
         **dict(zip("abc", zip(*grid, strict=True), strict=True)),
         customdata=grid,
         mode="markers",
-        marker={"size": 11, "color": GREY, "opacity": 0.35},
+        marker={"size": 7, "color": GREY, "opacity": 0.45},
         hovertemplate=hover,
-        selected={"marker": {"opacity": 0.35}},
-        unselected={"marker": {"opacity": 0.35}},
+        selected={"marker": {"opacity": 0.45}},
+        unselected={"marker": {"opacity": 0.45}},
         showlegend=False,
     )
     total = sum(weights)

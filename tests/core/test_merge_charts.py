@@ -22,7 +22,10 @@ def test_losses_stand_at_their_values_with_whiskers_and_the_mean_last() -> None:
     ]
     figure = merge_charts.losses(pd.DataFrame(rows, columns=COLUMNS), ["law", "art"])
     mix = traces(figure)["mix"]
-    assert list(mix.x) == [3.5, 3.6] and list(mix.y) == [0, 2] and mix.marker.color == ROLE["merged"]
+    assert list(mix.x) == [3.5, 3.6] and mix.marker.color == ROLE["merged"]
+    places = {name: list(trace.y) for name, trace in traces(figure).items()}
+    half = merge_charts.SHIFT / 2
+    assert places == {"base": [0], "own adapters": [-half], "mix": [half, 2 + half]}, "beside each other, so that no whisker hides one"
     assert list(mix.error_x.array) == pytest.approx([0.3, 0.3]) and list(mix.error_x.arrayminus) == pytest.approx([0.4, 0.2])
     assert list(figure.layout.yaxis.ticktext) == ["law", "art", "mean"], "places are kept for what is not known yet"
 

@@ -1,0 +1,36 @@
+"""One frozen pydantic model per verb. It is the job file, the command line and the page's form.
+
+The sentence under a field is its help on the page and in `--help`.
+"""
+
+from core.config.demo import DemoConfig
+from core.config.evaluate import EvaluateConfig, JudgeConfig
+from core.config.fields import Config, DataConfig, DatasetConfig, ModelConfig
+from core.config.merge import ExportConfig, MergeConfig, RouteConfig, SearchConfig
+from core.config.serve import ServeConfig
+from core.config.train import PlanConfig, TrainConfig
+from core.evaluate import METRICS
+from core.judge import BACKENDS
+from core.merge import ROUTERS, STRATEGIES
+from core.train import METHODS
+
+__all__ = [
+    "CHOICES",
+    "Config",
+    "DataConfig",
+    "DatasetConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "JudgeConfig",
+    "MergeConfig",
+    "ModelConfig",
+    "PlanConfig",
+    "RouteConfig",
+    "SearchConfig",
+    "ServeConfig",
+    "TrainConfig",
+]
+
+CHOICES = {"method": METHODS, "strategy": STRATEGIES, "router": ROUTERS, "backend": BACKENDS, "metrics": METRICS}
+"""Fields whose values are the rows of a table."""

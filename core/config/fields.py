@@ -1,0 +1,63 @@
+"""What configs are made of: lists, seeds, the dataset and the model."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _listed(value: Any) -> Any:
+    """A list given as text: JSON, or parts between commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Some = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""Names, at least one."""
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Config(BaseModel):
+    """What all configs share: they can't be changed, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DatasetConfig(Config):
+    """Where questions, answers and categories come from."""
+
+    data: str = "data/seven_schools.jsonl"
+    """Dataset: a JSON, JSONL, CSV or Parquet file, or a Hugging Face hub id."""
+    question_column: str | None = None
+    """Column of the question. Empty: found by its name."""
+    answer_column: str | None = None
+    """Column of the answer. Empty: found by its name."""
+    category_column: str | None = None
+    """Column of the category. Empty: found by its name; none there: one category."""
+
+
+class DataConfig(DatasetConfig):
+    """Read a question-and-answer dataset, split it, and report on it before anything trains."""
+
+    system_prompt: str | None = None
+    """System message of every prompt, for every model; {category} stands for the row's category. Empty: the chat template's own."""
+    base_model: str = "bundled"
+    """Base model: 'bundled' (SmolLM2-135M-Instruct), a local folder, or a hub id."""
+    max_seq_length: int = Field(512, ge=16, le=131072)
+    """Longest row in tokens, prompt and answer together; longer answers are cut."""
+
+
+class ModelConfig(DataConfig):
+    """What the verbs share that compute on the base model."""
+
+    quantization: Literal["none", "nf4"] = "none"
+    """Hold the base model in 4 bit (NF4 with double quantisation). Method qlora always does."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Compute precision. auto: bf16 where the GPU has it, else fp16; fp32 on CPU."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute. auto: CUDA, then MPS, then CPU."""
