@@ -61,6 +61,10 @@ def _found(run: Run, trials: pd.DataFrame) -> None:
         f"{count(len(trials), 'mix', 'mixes')} tried on validation rows. Lowest mean loss: {three(best['mean'])} nats per answer token "
         f"({best['strategy']}; worst category {best['worst_category']} at {three(best['worst'])}), by {best['weights']}."
     )
+    if gain := run.outputs.get("gain_over_average"):
+        span = f"{three(gain['low'])} to {three(gain['high'])}"
+        unclear = "" if gain["low"] > 0 else " No difference can be told from these rows."
+        said += f" The chosen mix lies {three(gain['value'])} below 1/n each (95 % interval {span}, on the rows it was tuned on).{unclear}"
     st.markdown(plain(said))
     st.plotly_chart(merge_charts.pareto(trials), alt=said, config={"displayModeBar": False}, key="pareto")
     st.caption("Each point is a mix: left is better on average, down is better for the category that fares worst.")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from streamlit.testing.v1 import AppTest
 
 from core import console, paths, runs
 from core.config import MergeConfig, ServeConfig
-from core.results import Cosine, Fidelity, write
+from core.jobs import locks
 from core.serve import client, resident
-from tests.pages import sample, tiny_mix
+from pages import merge_console
+from tests.pages import tiny_mix
 from tests.pages.conftest import Open
 from tests.pages.test_pages import words
 
@@ -237,6 +239,24 @@ def test_a_link_that_cannot_be_read_gets_a_sentence(tiny_home: Path, open_page: 
     assert at.slider(key="weight.hacker-lora").value == 0.33, "the first mix stands there"
 
 
+def test_a_job_that_slows_the_engine_is_said(live: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    enough = threading.Event()
+
+    def silent(*_: object, **__: object) -> Iterator[dict[str, Any]]:
+        enough.wait(60)
+        yield from ()
+
+    monkeypatch.setattr(client, "answers", silent)
+    monkeypatch.setattr(merge_console, "SLOW", 0.0)
+    merge_console._busy.clear()
+    held = locks.take("device")
+    at = open_page("merge", adapters="cynic-lora", **SHORT)
+    os.close(held)
+    enough.set()
+    merge_console._busy.clear()
+    assert "A job computes on this machine too" in words(at)
+
+
 def test_a_fresh_merge_is_shown_with_its_fidelity_and_its_before_and_after(live: Path, open_page: Open, bake: Callable[..., None]) -> None:
     at = settled(open_page("merge", adapters="cynic-lora,lexicon-lora,hacker-lora", weights="0.9,-0.2,0.4", **SHORT))
     at.button(key="merge.submit").click().run()
@@ -268,30 +288,3 @@ def bake() -> Iterator[Callable[..., None]]:
     shutil.rmtree(paths.merged_adapters(), ignore_errors=True)
     for run in runs.listing():
         runs.remove(run.run_id)
-
-
-def test_a_merged_adapter_is_written_into_the_base_from_the_page(open_page: Open) -> None:
-    sample.everything()
-    at = open_page("merge", merged=sample.MERGED[1])
-    at.selectbox(key="export.dtype").set_value("fp32").run()
-    at.button(key="export.submit").click().run()
-    config = runs.listing("export")[0].config
-    assert (config["model"], config["dtype"]) == (sample.MERGED[1], "fp32")
-
-
-def test_fidelity_tables_of_any_merge_are_pictures(open_page: Open) -> None:
-    sample.everything()
-    folder = paths.merged_adapters() / sample.MERGED[0]
-    layers = ["(all)", *(f"model.layers.{depth}.self_attn.{kind}" for depth in range(12) for kind in ("q_proj", "v_proj"))]
-    measures = ("relative_error", "norm_ratio", "energy_kept", "sign_conflict", "cancelled")
-    write(
-        folder / "fidelity.csv",
-        [Fidelity(layer, measure, 0.1 + 0.01 * n) for n, layer in enumerate(layers) for measure in measures],
-        Fidelity,
-    )
-    write(folder / "cosines.csv", [Cosine("cynic-lora", "kural-lora", 0.25), Cosine("cynic-lora", "wisdom-lora", -0.1)], Cosine)
-    at = open_page("merge", merged=sample.MERGED[0])
-    assert not at.exception
-    assert "Adapters conflict most in: 11.self_attn.v_proj (34 %)" in words(at)
-    measured = {metric.label: metric.value for metric in at.metric}
-    assert measured["Energy kept"] == "10 %" and measured["Strength"] == "0.100"

@@ -36,7 +36,8 @@ def searched(home: Path) -> runs.Run:
     grid = [(a / 2, b / 2) for a in range(3) for b in range(3)]
     points = [SurfacePoint(*NAMES, a, b, "linear", category, 3 + (a - 0.5) ** 2 + b) for a, b in grid for category in (ALL, "kural")]
     results.write(run.path / "surface.csv", points, SurfacePoint)
-    return runs.update(run.run_id, status="done", started_at=runs.now(), finished_at=runs.now())
+    outputs = {"gain_over_average": {"value": 0.3, "low": -0.1, "high": 0.5}}
+    return runs.update(run.run_id, status="done", started_at=runs.now(), finished_at=runs.now(), outputs=outputs)
 
 
 def test_trials_become_a_row_per_mix() -> None:
@@ -53,6 +54,7 @@ def test_the_best_mix_is_told_and_played_in_the_console(searched: runs.Run, open
     assert not at.exception
     said = words(at)
     assert "4 mixes tried on validation rows. Lowest mean loss: 3.20 nats per answer token" in said
+    assert "0.300 below 1/n each (95 % interval -0.100 to 0.500, on the rows it was tuned on). No difference can be told" in said
     assert "Lowest here: 3.00 at cynic-lora 0.50 and kural-lora 0.00" in said
     pictures = {each.proto.id.rpartition("-")[2] for each in at.get("plotly_chart")}
     assert {"pareto", "surface"} <= pictures
