@@ -63,8 +63,9 @@ def test_a_persons_error_exits_2_and_a_bug_exits_1(naps):
 
 
 def test_ctrl_c_cancels_the_run_that_it_follows(naps):
-    heeding = "import signal, sys; from core.__main__ import main; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
-    words = [sys.executable, "-c", heeding, "nap", "--seconds", "60"]  # tests that run in the background are started deaf to Ctrl-C
+    # tests that run in the background are started deaf to Ctrl-C
+    heed = "import signal, sys; from core.__main__ import main; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+    words = [sys.executable, "-c", heed, "nap", "--seconds", "60"]
     process = subprocess.Popen(words, cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while not (started := runs.listing(status="running")) or not runs.read_events(started[0].run_id):
         time.sleep(0.05)
