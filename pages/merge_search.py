@@ -62,9 +62,10 @@ def _found(run: Run, trials: pd.DataFrame) -> None:
         f"({best['strategy']}; worst category {best['worst_category']} at {three(best['worst'])}), by {best['weights']}."
     )
     if gain := run.outputs.get("gain_over_average"):
-        span = f"{three(gain['low'])} to {three(gain['high'])}"
-        unclear = "" if gain["low"] > 0 else " No difference can be told from these rows."
-        said += f" The chosen mix lies {three(gain['value'])} below 1/n each (95 % interval {span}, on the rows it was tuned on).{unclear}"
+        told = gain["low"] is not None
+        span = f"95 % interval {three(gain['low'])} to {three(gain['high'])}" if told else "no interval: every category has a single row"
+        unclear = "" if told and gain["low"] > 0 else " No difference can be told from these rows."
+        said += f" The chosen mix lies {three(gain['value'])} below 1/n each ({span}, on the rows it was tuned on).{unclear}"
     st.markdown(plain(said))
     st.plotly_chart(merge_charts.pareto(trials), alt=said, config={"displayModeBar": False}, key="pareto")
     st.caption("Each point is a mix: left is better on average, down is better for the category that fares worst.")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from core.data import columns, formats
 from core.data.split import SHARES, SPLITS, Split, split_of
 from core.errors import UserError
 from core.results import ALL, GENERAL
+from core.wording import listed
 
 RESERVED = (ALL, GENERAL, "each", "pooled")
 """Words that stand for something else where a category is named."""
@@ -76,6 +77,13 @@ class Dataset:
                 groups[category, ""].append(place)
                 groups[category, row.split].append(place)
         return groups
+
+    def strangers(self, trained_on: Mapping[str, Sequence[str]]) -> list[str]:
+        """A sentence on adapters, by name, none of whose categories this dataset has."""
+        names = [name for name, categories in trained_on.items() if categories and not set(categories) & set(self.categories)]
+        if not names:
+            return []
+        return [f"{listed(names)} trained on categories that '{self.name}' does not have. Is it the dataset that you mean?"]
 
     def select(self, split: str, categories: Sequence[str] | None = None, limit: int | None = None) -> list[QA]:
         """Rows of a split in file order, of all or some categories; `limit`: the first n of each category."""

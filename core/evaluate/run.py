@@ -21,6 +21,7 @@ from core.models.generate import generate
 from core.models.load import BaseModel, load
 from core.models.loss import row_losses
 from core.runs import Workspace
+from core.wording import count
 
 ROUTE_WEIGHTS = "route_weights.csv"
 
@@ -37,10 +38,11 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
     models = find_models(config.models, base, workspace.say, config.system_prompt)
     _rehearse(config, base)
-    for note in Prompter(base.tokenizer, config.system_prompt).notes():
+    strangers = dataset.strangers({model.row.model: [model.row.category] for model in models if model.row.category})
+    for note in [*Prompter(base.tokenizer, config.system_prompt).notes(), *(f"Careful: {each}" for each in strangers)]:
         workspace.say(note)
     asked = f"{len(questions)} questions" + (f" and {len(others)} about other matters" if others else "")
-    workspace.say(f"{len(models)} models answer {asked}: {', '.join(model.row.model for model in models)}.")
+    workspace.say(f"{count(len(models), 'model')} to answer {asked}: {', '.join(model.row.model for model in models)}.")
     answers = answer(config, base, models, [*questions, *others], workspace)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
     empty = {category: dataset.empty_reason(category, config.split) for category in dataset.categories}

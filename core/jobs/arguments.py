@@ -105,7 +105,7 @@ def _add_serve(verbs: "argparse._SubParsersAction[Parser]") -> None:
 def _add_field(command: Parser, field: str, info: FieldInfo) -> None:
     names = [f"--{field}", *([f"--{field.replace('_', '-')}"] if "_" in field else [])]
     text = _help(field, info).replace("%", "%%")
-    if info.annotation is bool:
+    if info.annotation in (bool, bool | None):
         command.add_argument(*names, dest=field, nargs="?", const="true", metavar="true|false", help=text)
         command.add_argument(f"--no-{field}", dest=field, action="store_const", const="false", help=argparse.SUPPRESS)
     else:

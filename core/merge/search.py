@@ -23,6 +23,7 @@ from core.merge.trials import HeldOut, Trials, Tried
 from core.models.load import BaseModel, load
 from core.results import ALL, SurfacePoint
 from core.runs import Workspace
+from core.wording import listed
 
 STRENGTHS = (1.5, 2.0, 3.0)
 """Sums of the equal weights that are tried between 1/n each and all at 1: how strong a mix is matters most."""
@@ -34,7 +35,8 @@ def run(config: SearchConfig, workspace: Workspace) -> dict[str, Any]:
     mixed = [recipe.parent(*each) for each in parents.find(config.adapters, ())]
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
     held_out = _held_out(config, dataset, base, workspace)
-    for note in [*parents.check(mixed), *_notes(config, mixed, base)]:
+    trained_on = {parent.name: parent.adapter.info.get("categories", ()) for parent in mixed}
+    for note in [*parents.check(mixed), *_notes(config, mixed, base), *dataset.strangers(trained_on)]:
         workspace.say(f"Careful: {note}")
     total = len(config.strategy) * (len(baselines(len(mixed))) + config.trials) + bool(config.surface) * config.grid**2
     trials = Trials(config, Mixes(base, mixed, held_out.examples), held_out, workspace, total)
@@ -147,6 +149,7 @@ def _outputs(trials: Trials, mixed: Sequence[Parent]) -> dict[str, Any]:
     gain = trials.gain(best, average)
     command = bake_command(config.mix(best.strategy, best.weights).model_copy(update={"name": f"tuned-{best.strategy}"}))
     trials.workspace.say(_wording(trials, best, gain))
+    trials.workspace.say(f"To bake it: {command}")
     return {
         "strategy": best.strategy,
         "weights": dict(zip(config.adapters, best.weights, strict=True)),
@@ -175,9 +178,19 @@ def _baseline_losses(trials: Trials, strategy: str, mixed: Sequence[Parent]) -> 
     return found
 
 
-def _wording(trials: Trials, best: Tried, gain: dict[str, float]) -> str:
-    sure = "" if gain["low"] > 0 else "; no difference can be told from these rows"
+def _wording(trials: Trials, best: Tried, gain: dict[str, float | None]) -> str:
+    config = trials.config
+    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(config.adapters, best.weights, strict=True))
+    edge = [name for name, weight in zip(config.adapters, best.weights, strict=True) if weight in config.bounds]
     return (
-        f"Lowest {trials.config.objective} loss: {trials.objective(best):.4f} with {best.strategy}, {gain['value']:.4f} below 1/n each "
-        f"(95 % interval {gain['low']:.4f} to {gain['high']:.4f}, on the validation rows that it was tuned on{sure})."
+        f"Lowest {config.objective} loss: {trials.objective(best):.4f} with {best.strategy} of {weights}; {gain['value']:.4f} below equal "
+        f"weights of 1/n ({_interval(gain)}, on the validation rows that it was tuned on)."
+        + (f" {listed(edge)} stopped at the edge of bounds; wider ones may do better." if edge else "")
     )
+
+
+def _interval(gain: dict[str, float | None]) -> str:
+    low, high = gain["low"], gain["high"]
+    if low is None or high is None:
+        return "no interval: every category has a single row"
+    return f"95 % interval {low:.4f} to {high:.4f}" + ("" if low > 0 else "; no difference can be told from these rows")

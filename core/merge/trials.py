@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -137,13 +138,18 @@ class Trials:
         found = [trial for trial in self.tried.values() if not strategies or trial.strategy in strategies]
         return min(found, key=self.objective)
 
-    def gain(self, trial: Tried, over: Tried) -> dict[str, float]:
-        """How much lower the objective of `trial` is than that of `over`: value and 95 % interval of a bootstrap over questions."""
+    def gain(self, trial: Tried, over: Tried) -> dict[str, float | None]:
+        """How much lower the objective of `trial` is than that of `over`: value and 95 % interval of a bootstrap over questions.
+
+        The interval is empty where every category has a single question: drawing it anew says nothing.
+        """
         pick = np.mean if self.config.objective == "mean" else np.max
         ours, theirs = (pick(self.held_out.drawn(each.losses, self.config.seed), axis=1) for each in (trial, over))
         low, high = np.quantile(theirs - ours, [0.025, 0.975])
         value = self.objective(over) - self.objective(trial)
-        return {"value": value, "low": float(low), "high": float(high), "questions": len(self.held_out.rows)}
+        single = max(Counter(row.category for row in self.held_out.rows).values()) == 1
+        interval = {"low": None, "high": None} if single else {"low": float(low), "high": float(high)}
+        return {"value": value, **interval, "questions": len(self.held_out.rows)}
 
     def finish(self) -> Path:
         """The whole of trials.csv."""

@@ -90,3 +90,12 @@ def test_reading_loads_neither_torch_nor_datasets() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert shown.stdout.strip() == "[]"
+
+
+def test_adapters_of_other_categories_are_named(tmp_path):
+    file = tmp_path / "some.jsonl"
+    file.write_text('{"question": "Why?", "answer": "So.", "category": "cynic"}\n')
+    dataset = read(DataConfig(data=str(file)))
+    [sentence] = dataset.strangers({"garden-lora": ["garden"], "cynic-lora": ["cynic"], "pooled": ["cynic", "garden"], "foreign": []})
+    assert sentence.startswith(f"garden-lora trained on categories that '{file}' does not have.")
+    assert dataset.strangers({"cynic-lora": ["cynic"]}) == []

@@ -188,7 +188,7 @@ def test_other_matters_are_asked_plainly_and_count_in_no_total(evaluated: Evalua
     rows = rows[rows["category"] != GENERAL]
     mean = rows["reference_loss"].sum() / rows["reference_tokens"].sum()
     assert scores.loc[("arrows", ALL), "value"] == pytest.approx(float(torch.tensor(mean).exp()), rel=1e-6)
-    assert "6 models answer 9 questions and 2 about other matters" in " ".join(evaluated.said)
+    assert "6 models to answer 9 questions and 2 about other matters" in " ".join(evaluated.said)
 
 
 def asked(tiny_base: Path, data: Path, **fields: Any) -> EvaluateConfig:

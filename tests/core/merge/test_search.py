@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -284,6 +285,20 @@ def test_the_interval_is_a_bootstrap_over_questions(config, rows, tiny_base):
         gains.append(np.mean([(theirs[c] - ours[c]).sum() / tokens[c].sum() for c in chosen]))
     low, high = np.quantile(gains, [0.025, 0.975])
     assert (gain["low"], gain["high"]) == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
+def test_a_single_row_in_a_category_gives_no_interval(config):
+    found = Searched(config(trials=2, limit=1))
+    gain = found.outputs["gain_over_average"]
+    assert gain["low"] is None and gain["high"] is None and "no interval: every category has a single row" in found.said
+    assert f"To bake it: {found.outputs['command']}" in found.said
+
+
+def test_weights_at_the_edge_of_the_bounds_are_named(config, parts):
+    trials = SimpleNamespace(config=config(adapters=("a", "b"), bounds=(-0.5, 1.5)), objective=lambda tried: tried.mean)
+    said = search._wording(trials, SimpleNamespace(strategy="linear", weights=(1.5, 0.2), mean=2.0), {"value": 0.1, "low": 0.05, "high": 0.2})
+    assert "linear of a 1.5, b 0.2; 0.1000 below equal weights of 1/n (95 % interval 0.0500 to 0.2000" in said
+    assert said.endswith("a stopped at the edge of bounds; wider ones may do better.")
 
 
 def test_progress_is_told_and_ends_at_the_whole(config, parts):
