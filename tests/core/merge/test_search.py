@@ -296,7 +296,8 @@ def test_a_single_row_in_a_category_gives_no_interval(config):
 
 def test_weights_at_the_edge_of_the_bounds_are_named(config, parts):
     trials = SimpleNamespace(config=config(adapters=("a", "b"), bounds=(-0.5, 1.5)), objective=lambda tried: tried.mean)
-    said = search._wording(trials, SimpleNamespace(strategy="linear", weights=(1.5, 0.2), mean=2.0), {"value": 0.1, "low": 0.05, "high": 0.2})
+    best = SimpleNamespace(strategy="linear", weights=(1.5, 0.2), mean=2.0)
+    said = search._wording(trials, best, {"value": 0.1, "low": 0.05, "high": 0.2})
     assert "linear of a 1.5, b 0.2; 0.1000 below equal weights of 1/n (95 % interval 0.0500 to 0.2000" in said
     assert said.endswith("a stopped at the edge of bounds; wider ones may do better.")
 
