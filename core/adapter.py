@@ -6,8 +6,9 @@ VeRA folders are such deltas too, and are read as them. What is none is refused 
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core import paths, peft_files, vera
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.peft_files import WEIGHTS, read_config, read_info
 
 __all__ = ["WEIGHTS", "Adapter", "Factor", "content_hash", "find", "read", "read_config", "read_info", "write"]
@@ -73,12 +74,14 @@ class Adapter:
 def find(name: str) -> Path:
     """The folder of an adapter: a name under adapters/ or merged_adapters/, or a path (from LYCEUM_HOME or from here)."""
     roots = [paths.adapters(), paths.merged_adapters()]
-    for place in [*(root / name for root in roots), paths.home() / name, Path(name).expanduser()]:
-        if (place / peft_files.CONFIG).exists():
+    places = [*(root / name for root in roots), paths.home() / name, Path(os.path.expanduser(name))]
+    for place in places:
+        if peft_files.exists(place / peft_files.CONFIG):
             return place
+    _refuse_other(name, places)
     known = sorted(file.parent.name for root in roots for file in root.glob(f"*/{peft_files.CONFIG}"))
     raise UserError(
-        f"There is no adapter '{name}': neither a name under adapters/ or merged_adapters/ nor a PEFT folder. "
+        f"There is no adapter '{shown(name)}': neither a name under adapters/ or merged_adapters/ nor a PEFT folder. "
         + (f"Known: {', '.join(known)}." if known else "Train one first: python -m core train")
     )
 
@@ -135,8 +138,9 @@ def content_hash(folder: Path) -> str:
 
     A merge that was shipped without weights is its recipe: which adapters (by their hashes), with which weights.
     """
-    config, recipe = read_config(folder), read_info(folder).get("recipe")
-    if recipe and not (folder / WEIGHTS).exists():
+    config, info = read_config(folder), read_info(folder)
+    if info.get("recipe") and not (folder / WEIGHTS).exists():
+        recipe = peft_files.recipe_of(info, folder.name)
         keys = ["strategy", "weights", "hashes", "rank"]
         keys += [key for key in ("space", "density", "ties_lambda", "della_epsilon", "breadcrumbs_gamma", "seed") if key in recipe]
         return hashlib.sha256(json.dumps([recipe[key] for key in keys]).encode()).hexdigest()[:16]
@@ -148,6 +152,14 @@ def content_hash(folder: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def _refuse_other(name: str, places: Sequence[Path]) -> None:
+    """Say so where the name is a route's or a whole model's."""
+    if any(peft_files.exists(place / paths.ROUTER) for place in places):
+        raise UserError(f"'{shown(name)}' is a route, which has no delta of its own. Name the adapters that it chooses from.")
+    if any(peft_files.exists(place / "config.json") for place in (paths.models() / name, *places)):
+        raise UserError(f"'{shown(name)}' is a whole model, and whole models can't be merged or mixed. Name an adapter.")
 
 
 def _lora_factors(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Factor]:

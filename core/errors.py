@@ -2,10 +2,17 @@
 
 import errno
 import os
+import reprlib
 
 
 class UserError(Exception):
     """Something the person can mend. The message says what (with the value), why, and what to do."""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as a sentence holds it: what can be printed, shortened to `limit` characters."""
+    text = (value if isinstance(value, str) else reprlib.repr(value)).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)

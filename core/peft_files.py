@@ -1,8 +1,10 @@
 """The files of a PEFT folder: adapter_config.json, the weights, and run.json where Lyceum made it. Read with checks, and written."""
 
+import errno
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.errors import UserError
+from core.errors import UserError, shown
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What PEFT puts before the name of a layer."""
+_RECIPE = {"adapters", "hashes", "weights", "strategy", "rank"}
+"""What every recipe of a merge says."""
 ROLES = ("own", "pooled", "merged", "route")
 
 
@@ -31,13 +35,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         try:
             re.compile("|".join(patterns))
             values = [config.get(key, 8), *patterns.values()]
-        except (AttributeError, TypeError, re.error):
+        except (AttributeError, TypeError, RecursionError, OverflowError, re.error):
             raise UserError(
                 f"{file}: {pattern} doesn't map patterns of layer names to numbers. Save the adapter again with PEFT."
             ) from None
         for value in values:
-            if not isinstance(value, int | float) or not math.isfinite(value) or (key == "r" and value < 1):
-                raise UserError(f"{file} has {key}={value!r}, which can't scale a delta. Save the adapter again with PEFT.")
+            if not isinstance(value, int | float) or not abs(value) <= sys.float_info.max or (key == "r" and value < 1):
+                raise UserError(f"{file} has {key}={shown(repr(value))}, which can't scale a delta. Save the adapter again with PEFT.")
     return config
 
 
@@ -46,6 +50,27 @@ def read_info(folder: Path) -> dict[str, Any]:
     file = folder / "run.json"
     info = _read_object(file) if file.exists() else {}
     return info if info.get("role") in ROLES else {}
+
+
+def recipe_of(info: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The recipe in a merge's run.json, with as many hashes and weights as adapters. Raises UserError where there is none."""
+    recipe = info.get("recipe")
+    if not isinstance(recipe, dict) or not set(recipe) >= _RECIPE or not _whole(recipe):
+        raise UserError(
+            f"{shown(where, 200)} holds no recipe of a merge. "
+            "Give a merged adapter that Lyceum made, its run.json, or a mergekit YAML file."
+        )
+    return recipe
+
+
+def exists(file: Path) -> bool:
+    """Whether a file or folder is there; one whose name is too long for a name is not."""
+    try:
+        return file.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -116,10 +141,20 @@ def target_modules(layers: Iterable[str]) -> list[str]:
     return sorted({layer.rpartition(".")[2] for layer in layers} if everywhere else layers)
 
 
+def _whole(recipe: Mapping[str, Any]) -> bool:
+    names, hashes, weights = (recipe[key] for key in ("adapters", "hashes", "weights"))
+    if not all(isinstance(each, list) for each in (names, hashes, weights)) or not len(names) == len(hashes) == len(weights) > 0:
+        return False
+    texts = all(isinstance(each, str) for each in (*names, *hashes, recipe["strategy"]))
+    return texts and all(isinstance(each, int | float) and abs(each) <= sys.float_info.max for each in weights)
+
+
 def _read_object(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except IsADirectoryError:
+        raise UserError(f"{file} is a folder, where a JSON file should be. Copy or save the adapter again.") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON ({error}): it is damaged or half-copied. Copy or save the adapter again.") from None
     if not isinstance(found, dict):
         raise UserError(f"{file} holds no JSON object. Copy or save the adapter again.")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core import adapter, paths
+from core import adapter, paths, peft_files
 from core.adapter import Adapter
 from core.bank import AdapterBank
 from core.config import ExportConfig, MergeConfig
@@ -91,7 +91,8 @@ def save(base: BaseModel, folder: Path, dtype: torch.dtype) -> None:
     """Round the weights once and write them with config, generation config, tokenizer and chat template, as transformers does."""
     for name, parameter in base.model.named_parameters():
         if not parameter.abs().max() <= torch.finfo(dtype).max:
-            raise UserError(f"{name} holds values beyond {dtype}'s largest, {torch.finfo(dtype).max:g}. Choose dtype=bf16 or dtype=fp32.")
+            wider = "Choose dtype=bf16 or dtype=fp32." if dtype == torch.float16 else "Merge the adapter with a smaller weight first."
+            raise UserError(f"{name} holds values beyond {dtype}'s largest, {torch.finfo(dtype).max:g}. {wider}")
     base.model.to(dtype)
     base.model.save_pretrained(folder, max_shard_size="5GB")
     base.tokenizer.save_pretrained(folder)
@@ -114,7 +115,7 @@ def _free_name(config: ExportConfig, workspace: Workspace) -> str:
 def _source(config: ExportConfig, workspace: Workspace) -> Source:
     if Path(config.model).suffix in (".json", ".yaml", ".yml"):
         return _combined(config, workspace)
-    if (paths.models() / config.model / "config.json").exists():
+    if peft_files.exists(paths.models() / config.model / "config.json"):
         raise UserError(f"'{config.model}' is a whole model already, so there is nothing to add. Name an adapter or a merged adapter.")
     folder = adapter.find(config.model).resolve()
     found = recipe.parent(config.model, folder, 1.0)

@@ -55,7 +55,7 @@ def _sums(layer: Layer, combined: Mapping[str, Combined], written: Mapping[str, 
     *own, made = basis.cores()
     exact = sum((weight * core for weight, core in zip(layer.weights, own, strict=True)), torch.zeros_like(made))
     inner = torch.stack(own).flatten(1) @ torch.stack(own).flatten(1).T
-    votes = sum(weight**2 * float(square) for weight, square in zip(layer.weights, inner.diagonal(), strict=True))
+    votes = float((torch.tensor(layer.weights, dtype=torch.float64) * inner.diagonal().sqrt()).square().sum())
     norms = [float(each.square().sum()) for each in (exact, made, made - exact)]
     norms = [norm if norm > NOTHING * votes else 0.0 for norm in norms]
     kept = combined[layer.name].energy_kept

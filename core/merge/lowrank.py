@@ -68,6 +68,8 @@ class Basis:
 
     def best(self, core: Tensor, rank: int) -> Cut:
         """The delta with this core, at `rank` or less."""
+        if not core.numel():  # every delta is 0: one row of zeros
+            return Cut(self.Q_A.new_zeros(1, len(self.Q_A)), self.Q_B.new_zeros(len(self.Q_B), 1), 1.0, 1.0)
         cut = refactor(core, rank)
         return Cut(cut.A.to(self.Q_A.dtype) @ self.Q_A.T, self.Q_B @ cut.B.to(self.Q_B.dtype), 1.0, cut.energy_kept)
 

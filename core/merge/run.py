@@ -26,7 +26,7 @@ def run(config: MergeConfig, workspace: Workspace) -> dict[str, Any]:
     for warning in parents.check(active) + parents.check_factor_space(config, active):
         workspace.say(f"Warning: {warning}")
     combined = combine(active, config, workspace.progress)
-    factors = {layer: rounded(each.factor, config.dtype) for layer, each in combined.items()}
+    factors = {layer: rounded(each.factor, config.dtype, layer) for layer, each in combined.items()}
     measures, cosines = fidelity.measure(active, combined, factors, workspace.progress)
     overall = {each.measure: each.value for each in measures if each.layer == ALL}
     made = Adapter(name, factors, active[0].adapter.base_model)

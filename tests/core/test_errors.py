@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from core.errors import UserError, explained
+from core.errors import UserError, explained, shown
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG])
@@ -26,3 +26,8 @@ def test_safetensors_says_it_in_words(tmp_path):
 def test_other_errors_stay_what_they_are():
     for error in (ValueError("no"), FileNotFoundError(errno.ENOENT, "?"), UserError("so")):
         assert explained(error) is error
+
+
+def test_values_in_a_sentence_are_short_and_can_be_printed():
+    assert shown("plain") == "plain" and shown([1]) == "[1]" and shown("\ud800") == "\\ud800"
+    assert shown("x" * 100) == "x" * 77 + "..."

@@ -179,8 +179,11 @@ def test_an_adapter_with_more_than_deltas_is_refused_by_name(peft_adapter):
 def test_values_beyond_fp16_are_refused_by_name(tiny_base, wide):
     tensors = load_file(wide / "adapter_model.safetensors")
     save_file({key: tensor * 1e4 for key, tensor in tensors.items()}, wide / "adapter_model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"proj\.weight holds values beyond torch.float16's largest, 65504"):
+    with pytest.raises(UserError, match=r"proj\.weight holds values beyond torch.float16's largest, 65504. Choose dtype=bf16"):
         exported(wide, dtype="fp16")
+    save_file({key: tensor * 1e21 for key, tensor in tensors.items()}, wide / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"values beyond torch.bfloat16's largest, 3.38953e\+38. Merge the adapter with a smaller weight"):
+        exported(wide, dtype="bf16")
 
 
 def test_a_model_whose_logits_are_off_is_not_published(wide, monkeypatch):
