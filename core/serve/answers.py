@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.serve.loaded import Loaded
 from core.serve.making import Making
-from core.serve.mixes import Mix, Plan
+from core.serve.mixes import NO_NUMBERS, Mix, Plan
 from core.serve.stream import Stream
 
 KEPT_ANSWERS = 4096
@@ -170,7 +170,7 @@ class Answers:
 
     def fail(self, why: str) -> None:
         """Tell everybody, and forget all rows."""
-        streams = {stream for row in self.rows.values() for stream, _ in row.listeners}
+        streams = {stream for row in self.rows.values() for stream, _ in row.listeners} | set(self._streams.values())
         self.rows.clear()
         for stream in streams:
             stream.tell(error=why)
@@ -204,9 +204,15 @@ class Answers:
         loaded.decoding.leave([row for row in loaded.decoding.rows if self.rows.get(row.ask.identity) is not row])
 
     def _choose(self, loaded: Loaded, rows: Sequence[Row], logits: Tensor) -> None:
-        """The most probable token of each row; rows that it finishes leave."""
+        """The most probable token of each row; rows that it finishes leave, and those whose logits are no numbers."""
         finished = []
-        for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
+        tokens = logits.argmax(-1)  # NaN counts as the largest
+        sound = logits.gather(-1, tokens[:, None])[:, 0].isfinite()
+        for row, token, is_sound in zip(rows, tokens.tolist(), sound.tolist(), strict=True):
+            if not is_sound:
+                finished.append(row)
+                row.refuse(NO_NUMBERS)
+                continue
             answer = row.choose(token, loaded.ends, loaded.base.tokenizer)
             if answer:
                 finished.append(row)

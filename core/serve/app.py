@@ -12,7 +12,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core import paths
 from core.errors import UserError
@@ -25,8 +27,26 @@ GRACE_SECONDS = 2
 """How long connections may take to close in the end."""
 
 
+HOSTS = ("127.0.0.1", "localhost")
+
+
 class Away(Exception):
     """The engine has made room for somebody else."""
+
+
+class OwnHost:
+    """Lets only requests to this machine's own names in, so that no web page reaches the engine by a name of its own (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or refuse."""
+        host = Headers(scope=scope).get("host", "") if scope["type"] == "http" else HOSTS[0]
+        if host.partition(":")[0] in HOSTS:
+            await self._app(scope, receive, send)
+        else:
+            await _said(f"The host '{host[:100]}' is not this engine's. Ask it as {' or '.join(HOSTS)}.", 400)(scope, receive, send)
 
 
 class Server(uvicorn.Server):
@@ -51,10 +71,12 @@ class Server(uvicorn.Server):
 def make(engine: Engine) -> FastAPI:
     """The application of an engine."""
     app = FastAPI(title="Lyceum", docs_url=None, redoc_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    app.add_middleware(OwnHost)
     app.add_exception_handler(UserError, lambda _, error: _said(str(error), 400))
     app.add_exception_handler(Away, lambda _, error: _said(str(error), 503))
     app.add_exception_handler(RequestValidationError, _bad_fields)
+    app.add_exception_handler(HTTPException, _misplaced)
+    app.add_exception_handler(Exception, _bug)
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -78,8 +100,10 @@ def make(engine: Engine) -> FastAPI:
     @app.post("/console/losses")
     async def losses(asked: LossesAsked) -> StreamingResponse:
         _check_at_home(engine)
-        wanted = await run_in_threadpool(requests.losses, engine, asked)
+        wanted, note = await run_in_threadpool(requests.losses, engine, asked)
         stream = Stream(asked.session)
+        if note:
+            stream.tell(note=note)
         engine.measure(stream, wanted)
         return _sent(engine, stream)
 
@@ -87,9 +111,10 @@ def make(engine: Engine) -> FastAPI:
 
 
 def adapter_names() -> list[str]:
-    """Adapters and merges on disk."""
+    """Adapters and merges on disk. A route is none: it can't be part of a mix."""
     roots = (paths.adapters(), paths.merged_adapters())
-    return [file.parent.name for root in roots for file in sorted(root.glob("*/adapter_config.json"))]
+    folders = [file.parent for root in roots for file in sorted(root.glob("*/adapter_config.json"))]
+    return [folder.name for folder in folders if not (folder / paths.ROUTER).exists()]
 
 
 def _check_at_home(engine: Engine) -> None:
@@ -115,6 +140,19 @@ async def _bad_fields(_: Request, error: Exception) -> JSONResponse:
     return _said(_sentence(error.errors()), 400)
 
 
+async def _misplaced(request: Request, error: Exception) -> JSONResponse:
+    """No such address or method, or a body that no parser takes."""
+    assert isinstance(error, HTTPException)
+    if error.status_code in (404, 405):
+        known = "GET /health, POST /console/answers or POST /console/losses"
+        return _said(f"{request.method} {request.url.path[:100]} is nothing that the engine answers. Ask for {known}.", error.status_code)
+    return _said(f"The request can't be read: {error.detail.rstrip('.')}. Send plain JSON, without deep nesting.", error.status_code)
+
+
+async def _bug(_: Request, error: Exception) -> JSONResponse:
+    return _said(f"The engine failed ({type(error).__name__}). This is a bug; its traceback is in results/.engine.log", 500)
+
+
 def _sentence(errors: Sequence[Any]) -> str:
     """The first thing that is wrong."""
     first = errors[0]
@@ -125,4 +163,5 @@ def _sentence(errors: Sequence[Any]) -> str:
 
 
 def _said(message: str, status: int) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "invalid_request_error" if status < 500 else "unavailable"}}, status)
+    plain = message.encode("utf-8", "backslashreplace").decode()  # half characters, such as \ud800, can't be sent
+    return JSONResponse({"error": {"message": plain, "type": "invalid_request_error" if status < 500 else "unavailable"}}, status)

@@ -49,7 +49,8 @@ def losses(engine: Engine, session: str, mixes: list[dict[str, Any] | None], **f
 
     `fields`: data, system_prompt, max_seq_length, limit (rows per category), categories (per mix: those asked for; None: all).
     Events: {mix (its place), category, loss (nats per answer token over the rows so far), rows, done_rows, each (nats and answer tokens
-    of the rows since the last such event, by row)}, {mix, merging}, {mix, error}, {done: "all" | "superseded"}.
+    of the rows since the last such event, by row)}, {mix, merging}, {mix, error},
+    {note} (rows that are left out, and why), {done: "all" | "superseded"}.
     """
     return _events(engine, "/console/losses", {"session": session, "mixes": mixes, **fields})
 

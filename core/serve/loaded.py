@@ -1,10 +1,12 @@
 """What is in memory to compute with: the base model, a bank of the adapters in use, and the rows under way."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from core.adapter import Adapter
 from core.bank import AdapterBank, check_fit
 from core.config import ServeConfig
 from core.errors import UserError
@@ -31,13 +33,27 @@ class Loaded:
         """Content hashes, the most recently used last."""
         self._misfits: dict[str, str] = {}
         """By content hash, why an adapter does not fit the base model; empty: it does."""
+        self._strengths: dict[str, float] = {}
+        """By content hash, the largest number that the bank would hold for an adapter."""
 
     def misfit(self, mix: Mix) -> str:
         """Why a mix can't stand on this base model, in a sentence; empty: it can."""
         for part in mix.parts:
             if part.digest not in self._misfits:
                 self._misfits[part.digest] = _misfit(self.base, part)
-        return next((why for part in mix.parts if (why := self._misfits[part.digest])), "")
+                self._strengths[part.digest] = _strength(part.adapter)
+        return next((why for part in mix.parts if (why := self._misfits[part.digest] or self._overflow(part))), "")
+
+    def _overflow(self, part: Part) -> str:
+        """Why the model's numbers can't hold an adapter's share; empty: they can. 0 times infinity would reach rows of other mixes too."""
+        largest = torch.finfo(self.base.dtype).max
+        if abs(part.weight) * max(1.0, self._strengths[part.digest]) <= largest:
+            return ""
+        number = str(self.base.dtype).removeprefix("torch.")
+        return (
+            f"The numbers of '{part.adapter.name}' with weight {part.weight:g} are beyond what {number} holds ({largest:.2g}), so it can't "
+            "answer. Lower the weights, or ties_lambda."
+        )
 
     def mixing(self, mixes: Sequence[Mix]) -> AbstractContextManager[None]:
         """For a batch whose rows have these mixes: the bank's weights, [rows, K]. Adapters that the bank lacks join it."""
@@ -73,6 +89,12 @@ class Loaded:
         if self._bank:
             self._bank.detach()
         self._bank, self._parts = bank, parts
+
+
+def _strength(adapter: Adapter) -> float:
+    """Infinite where a value is NaN."""
+    sizes = [float(value) for each in adapter.factors.values() for value in (each.A.abs().max(), (each.B * each.scale).abs().max())]
+    return max(size if math.isfinite(size) else math.inf for size in sizes)
 
 
 def _misfit(base: load.BaseModel, part: Part) -> str:

@@ -1,6 +1,7 @@
 """Losses of mixes on validation rows, some rows at a time, told as they get known."""
 
 import hashlib
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from core.data.prompt import Encoded
 from core.models.loss import row_losses
 from core.serve.loaded import Loaded
 from core.serve.making import Making
-from core.serve.mixes import Mix, Plan
+from core.serve.mixes import NO_NUMBERS, Mix, Plan
 from core.serve.stream import Stream
 
 KEPT_LOSSES = 200_000
@@ -166,13 +167,13 @@ class Losses:
     def turn(self, loaded: Loaded) -> None:
         """Some rows of one mix, for the session whose turn it is."""
         session, part = next((session, part) for session, task in self._tasks.items() if (part := _next(task)))
-        task = self._tasks.pop(session)
-        mix = part.mix
+        task, mix = self._tasks[session], part.mix
         assert mix is not None
         if why := loaded.misfit(mix):
             part.refuse(why)
         else:
             self._compute(loaded, part, mix)
+        del self._tasks[session]
         if task.open:
             self._tasks[session] = task
 
@@ -182,6 +183,9 @@ class Losses:
         began = time.monotonic()
         losses = row_losses(loaded.base, encoded, lambda places: loaded.mixing([mix] * len(places)), MOST_TOKENS)
         self._tokens = min(MOST_TOKENS, int(sum(map(len, encoded)) * TURN_SECONDS / (time.monotonic() - began)))
+        if not all(map(math.isfinite, losses)):
+            part.refuse(NO_NUMBERS)
+            return
         for row, nats in zip(rows, losses, strict=True):
             self._known[part.plan.identity, row.identity] = nats
             part.add(row, nats)

@@ -24,6 +24,7 @@ EXACT = ("linear", "cat")
 """Strategies that are the weighted sum itself."""
 KEPT_BYTES = 1 << 30
 """Adapters that stay in main memory, the most recently used, up to this size together."""
+NO_NUMBERS = "The base model's outputs are no numbers any more under this mix (NaN or infinity): it is too strong. Lower its weights."
 REPLACED = "An adapter was replaced just now, while it was read. Ask again."
 
 
@@ -103,7 +104,7 @@ class Mixes:
         if plan.exact:
             return Mix(tuple(Part(each.content_hash, each.adapter, each.weight) for each in map(self._parent, plan.everyone)))
         made = self._kept(plan.identity, lambda: self._merge(plan, progress))
-        return Mix((Part(plan.identity, made, 1.0),))
+        return Mix((Part(plan.identity, made, 1.0),) if made.factors else ())
 
     def _merge(self, plan: Plan, progress: Callable[..., None]) -> Adapter:
         """As a merge would write it, in fp32."""
@@ -111,7 +112,7 @@ class Mixes:
         active = [self._parent(each) for each in plan.everyone]
         parents.check(active)
         combined = combine(active, plan.config, progress)
-        factors = {layer: each.factor for layer, each in combined.items()}
+        factors = {layer: each.factor for layer, each in combined.items() if each.factor.rank}
         rounded = {layer: Factor(factor.A.float(), factor.B.float(), factor.scale) for layer, factor in factors.items()}
         return Adapter("the mix", rounded, active[0].adapter.base_model)
 

@@ -32,8 +32,8 @@ def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     from core.serve.engine import Engine
 
     engine = Engine(config)
-    engine.begin()
     word = resident.announce(resident.Engine(address, os.getpid(), config.base_model, runs.now()))
+    engine.begin()
     say(f"The engine answers on {address}")
     try:
         app.Server(engine).run(sockets=[listening])

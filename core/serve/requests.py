@@ -1,5 +1,7 @@
 """What can be asked of the engine, checked by pydantic, and made into what the engine takes: plans and tokens."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -7,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core import paths
 from core.config import DataConfig, MergeConfig
-from core.data.prompt import Prompter
+from core.data.prompt import Encoded, Prompter
 from core.data.read import read
 from core.errors import UserError
 from core.serve.answers import Ask
@@ -77,20 +79,23 @@ def asks(engine: Engine, asked: AnswersAsked) -> list[Ask]:
     return [_ask(engine, prompter, row, asked.max_new_tokens) for row in asked.rows]
 
 
-def losses(engine: Engine, asked: LossesAsked) -> list[tuple[Plan, list[Row]]]:
-    """Each mix that is asked for, with its rows."""
+def losses(engine: Engine, asked: LossesAsked) -> tuple[list[tuple[Plan, list[Row]]], str]:
+    """Each mix that is asked for, with its rows; and, in a sentence, which rows are left out."""
     if asked.categories is not None and len(asked.categories) != len(asked.mixes):
         raise UserError(f"{len(asked.categories)} lists of categories were given for {len(asked.mixes)} mixes. Give one, or null, per mix.")
     columns = asked.model_dump(include={"question_column", "answer_column", "category_column", "system_prompt", "max_seq_length"})
-    file = paths.data_file(asked.data)
-    rows = _rows(engine, DataConfig(data=asked.data, **columns), file.stat().st_mtime_ns if file.is_file() else None, asked.limit)
+    with _usable_names():
+        file = paths.data_file(asked.data)
+        changed = file.stat().st_mtime_ns if file.is_file() else None
+    rows, note = _rows(engine, DataConfig(data=asked.data, **columns), changed, asked.limit)
     wanted = asked.categories or [None] * len(asked.mixes)
     known = {row.category for row in rows}
     for category in [category for listed in wanted for category in listed or []]:
         if category not in known:
             raise UserError(f"'{asked.data}' has no validation rows of a category '{category}'. Choose from: {', '.join(sorted(known))}.")
     plans = [_plan(engine, mix) for mix in asked.mixes]
-    return [(plan, [row for row in rows if listed is None or row.category in listed]) for plan, listed in zip(plans, wanted, strict=True)]
+    chosen = [[row for row in rows if listed is None or row.category in listed] for listed in wanted]
+    return list(zip(plans, chosen, strict=True)), note
 
 
 def _ask(engine: Engine, prompter: Prompter, row: Question, max_new_tokens: int) -> Ask:
@@ -107,19 +112,59 @@ def _ask(engine: Engine, prompter: Prompter, row: Question, max_new_tokens: int)
 def _plan(engine: Engine, mix: MergeConfig | None) -> Plan:
     """The plan; adapters of an exact sum are read here, so that what is wrong with them is said at once."""
     try:
-        plan = engine.mixes.plan(mix)
+        with _usable_names():
+            plan = engine.mixes.plan(mix)
         engine.mixes.made(plan)
     except FileNotFoundError:
         raise UserError(REPLACED) from None
     return plan
 
 
+@contextmanager
+def _usable_names() -> Iterator[None]:
+    """Names that no file can have, such as one of 300 characters, or a home of nobody, are a person's mistake."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"A name in the request can't be a file's ({str(why).rstrip('.')}). Give the name of one that exists.") from None
+
+
 @lru_cache(8)
-def _rows(engine: Engine, config: DataConfig, changed: int | None, limit: int | None) -> list[Row]:
-    """Validation rows, remembered until the file changes."""
+def _rows(engine: Engine, config: DataConfig, changed: int | None, limit: int | None) -> tuple[list[Row], str]:
+    """Validation rows, remembered until the file changes, and which are left out."""
     prompter = Prompter(engine.tokenizer, config.system_prompt, config.max_seq_length)
     found = read(config).select("validation", limit=limit)
     if not found:
         raise UserError(f"The validation split of {config.data} has no row, so there is no loss to measure. Add rows.")
     encoded = prompter.encode_all([(row.question, row.answer, row.category) for row in found])
-    return [Row.of(row.category, each) for row, each in zip(found, encoded, strict=True) if each.answer]
+    rows = [Row.of(row.category, each) for row, each in zip(found, encoded, strict=True) if _measurable(each, engine.context)]
+    note = _left_out(engine, config, encoded)
+    if not rows:
+        raise UserError(f"No row of {config.data} has a loss. {note}")
+    return rows, note
+
+
+def _measurable(row: Encoded, context: int | None) -> bool:
+    """Whether a row has answer tokens, and the base model can see all of it."""
+    return bool(row.answer) and (context is None or len(row) <= context)
+
+
+def _left_out(engine: Engine, config: DataConfig, rows: list[Encoded]) -> str:
+    """How many rows are left out, and why; empty: none."""
+    full = sum(not row.answer for row in rows)
+    long = sum(bool(row.answer) and not _measurable(row, engine.context) for row in rows)
+    found = []
+    if full:
+        found.append(
+            f"{full} of {len(rows)} rows are left out: their prompts, with the system prompt, fill max_seq_length={config.max_seq_length} "
+            "and leave no room for an answer. Raise it, or shorten the system prompt."
+        )
+    if long:
+        found.append(
+            f"{long} of {len(rows)} rows are left out: they have more than the {engine.context} tokens that the base model can see. "
+            f"Set max_seq_length to {engine.context} or less, which cuts their answers."
+        )
+    return " ".join(found)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core import paths
 from core.config import ServeConfig
-from core.errors import UserError
+from core.errors import UserError, explained
 from core.jobs import locks
 
 LOCK = "engine"
@@ -91,8 +91,15 @@ def announce(engine: Engine) -> int:
     temporary = paths.results() / f".engine.json.{engine.pid}"
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.write(descriptor, json.dumps(asdict(engine)).encode())
-    os.replace(temporary, _file())
+    try:
+        with open(descriptor, "w", closefd=False) as file:
+            json.dump(asdict(engine), file)
+        os.replace(temporary, _file())
+    except OSError as error:
+        os.close(descriptor)
+        temporary.unlink()
+        error.filename = error.filename or str(_file())
+        raise explained(error) from None
     return descriptor
 
 
@@ -137,4 +144,15 @@ def _launch(config: ServeConfig) -> bool:
 
 def _last_words() -> str:
     lines = [line for line in log().read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return " ".join(lines[-LOG_LINES:]) or "It said nothing; try it in a terminal: python -m core serve"
+    return " ".join(lines[-LOG_LINES:]) or _why_silent()
+
+
+def _why_silent() -> str:
+    """On a full disk even the log stays empty."""
+    silent = "It said nothing; try it in a terminal: python -m core serve"
+    try:
+        log().write_text(silent, encoding="utf-8")
+    except OSError as error:
+        error.filename = str(log())
+        return str(explained(error))
+    return silent

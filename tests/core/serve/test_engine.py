@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+from core import paths
 from core.errors import UserError
 from core.jobs import locks
 from core.models.decoding import Decoding
@@ -81,3 +82,9 @@ def test_memory_that_is_too_small_is_a_sentence(serve, monkeypatch):
     monkeypatch.setattr(Decoding, "enter", too_large)
     with pytest.raises(UserError, match="don't fit into the memory of cpu. Ask for fewer"):
         list(served.answers(ROW, max_new_tokens=5))
+
+
+def test_a_route_is_no_adapter_that_can_be_mixed(serve, adapters):
+    adapters("x", 1)
+    (adapters("route", 2) / paths.ROUTER).write_bytes(b"")
+    assert serve().health()["adapters"] == ["x"]

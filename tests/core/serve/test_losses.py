@@ -1,9 +1,11 @@
 """Losses over HTTP equal core.models.loss.row_losses, come once, and never from test rows."""
 
+import json
 from collections import defaultdict
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from core import adapter
 from core.bank import AdapterBank
@@ -101,9 +103,53 @@ def test_answers_go_on_meanwhile(serve, tiny_data):
         ({"categories": [None, None]}, "2 lists of categories were given for 1 mixes"),
         ({"mixes": [{"adapters": ["nope"]}]}, "There is no adapter 'nope'"),
         ({"mixes": []}, "mixes can't be used"),
+        ({"data": "x" * 300}, "can't be a file's (File name too long)"),
+        ({"data": "~nobody-at-all/x"}, "can't be a file's (Could not determine home directory)"),
+        ({"mixes": [{"adapters": ["x" * 300]}]}, "x"),
+        ({"max_seq_length": 16, "system_prompt": "Be brief. " * 20}, "fill max_seq_length=16 and leave no room for an answer"),
     ],
 )
 def test_bad_requests_get_one_sentence(serve, tiny_data, fields, said):
     with pytest.raises(UserError) as error:
         serve().losses(**{"mixes": [None], "data": str(tiny_data), **fields})
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_bug_while_computing_ends_the_stream(serve, tiny_data, monkeypatch, capfd):
+    served = serve()
+
+    def broken(*_):
+        raise ZeroDivisionError("no")
+
+    monkeypatch.setattr("core.serve.losses.row_losses", broken)
+    with pytest.raises(UserError, match=r"The engine failed \(ZeroDivisionError: no\). This is a bug"):
+        served.losses([None], data=str(tiny_data))
+    monkeypatch.setattr("core.serve.losses.row_losses", row_losses)
+    assert served.losses([None], data=str(tiny_data))[-1] == {"done": "all"}
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_an_adapter_of_zeros_is_measured_as_the_base_model(serve, adapters, tiny_data):
+    weights = adapters("zero", 1) / "adapter_model.safetensors"
+    save_file({key: torch.zeros_like(each) for key, each in load_file(weights).items()}, weights)
+    events = serve().losses([None, {"adapters": ["zero"], "strategy": "svd"}], data=str(tiny_data))
+    assert final(events, 0) == final(events, 1) != {}
+
+
+def test_losses_that_are_no_numbers_are_an_error_of_their_mix(serve, tiny_data, monkeypatch):
+    served = serve()
+    monkeypatch.setattr("core.serve.losses.row_losses", lambda base, rows, *_: [float("nan")] * len(rows))
+    events = served.losses([None], data=str(tiny_data))
+    assert events == [{"mix": 0, "error": events[0]["error"]}, {"done": "all"}] and "are no numbers any more" in events[0]["error"]
+
+
+def test_rows_beyond_the_context_are_left_out_and_said(serve, tmp_path):
+    file = tmp_path / "long.jsonl"
+    words = [("Why? " * 400 if n % 2 else "Why? ") + str(n) for n in range(120)]
+    file.write_text("".join(json.dumps({"question": each, "answer": "So.", "category": "one"}) + "\n" for each in words))
+    found = read(DataConfig(data=str(file))).select("validation")
+    long = sum(len(row.question) > 1000 for row in found)
+    assert 0 < long < len(found)
+    note, *events = serve().losses([None], data=str(file), max_seq_length=100_000)
+    assert note["note"].startswith(f"{long} of {len(found)} rows are left out: they have more than the 1024 tokens that the base model can")
+    assert events[-2]["done_rows"] == events[-2]["rows"] == len(found) - long

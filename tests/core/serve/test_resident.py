@@ -1,5 +1,6 @@
 """The engine's process: found, started once, ended, and gone when it is killed."""
 
+import errno
 import json
 import os
 import signal
@@ -78,3 +79,19 @@ def test_what_keeps_it_from_starting_is_said():
 def test_wrong_words_get_one_sentence(capsys, words, said):
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(home, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    paths.results().mkdir(exist_ok=True)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"engine.json can't be written or read: No space left on device"):
+        patch.setattr("core.serve.resident.json.dump", full)
+        resident.announce(resident.Engine("http://127.0.0.1:1", 7, "tiny", ""))
+    assert not list(paths.results().glob(".engine.json*"))
+    resident.log().write_text("")
+    monkeypatch.setattr(resident, "_launch", lambda _: True)
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(UserError, match=r"did not start\. .*engine.log can't be written or read: No space left on device"):
+        resident.start()
