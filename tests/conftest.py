@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("lyceum", deadline=None)  # a busy machine is no fault
+settings.load_profile("lyceum")
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, so it can't wait for a fixture
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
