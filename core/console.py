@@ -122,11 +122,6 @@ def request(mix: MergeConfig | None) -> dict[str, Any] | None:
     return mix.model_dump(mode="json", include=set(PLAYED)) if mix else None
 
 
-def is_exact(mix: MergeConfig) -> bool:
-    """Whether the engine answers it at once, by weights alone; everything else is previewed through a temporary adapter."""
-    return mix.strategy in ("linear", "cat") and mix.space == "delta" and mix.rank is None
-
-
 def weights_of(mix: MergeConfig) -> dict[str, float]:
     """Weight by adapter; no weights stand for 1/n each."""
     return dict(zip(mix.adapters, mix.weights or (1 / len(mix.adapters),) * len(mix.adapters), strict=True))

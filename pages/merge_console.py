@@ -114,7 +114,7 @@ def _how(play: Play) -> str:
     """How the mix comes about, and how long its first words took."""
     assert play.mix
     first = merge_answers.first_words()
-    if console.is_exact(play.mix):
+    if play.mix.is_weighted_sum:
         return f"The mix is played by its weights alone, exactly. {first}"
     label = plain(STRATEGIES[play.mix.strategy].label)
     return f"**Preview.** {label} needs a merge: the engine makes it for each move, in memory, and writes nothing. {first}"

@@ -1,13 +1,12 @@
 """Evaluating and judging."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from core.config.fields import Config, ModelConfig, Seed, Some
+from core.config.fields import Config, ModelConfig, Seed, Some, one_of
 from core.evaluate import METRICS
 from core.judge import BACKENDS
-from core.registry import lookup
 
 
 class EvaluateConfig(ModelConfig):
@@ -21,7 +20,7 @@ class EvaluateConfig(ModelConfig):
     """At most this many rows per category."""
     general: str | None = None
     """A dataset of other matters, asked as well, without the system prompt: what adapters made the base forget. Counts in no total."""
-    metrics: Some = tuple(METRICS)
+    metrics: Annotated[Some, one_of(METRICS, "metric")] = tuple(METRICS)
     """Metrics, separated by commas."""
     encoder: str = "bundled"
     """Encoder of BERTScore: 'bundled' (all-MiniLM-L6-v2), a folder, or a hub id."""
@@ -31,13 +30,6 @@ class EvaluateConfig(ModelConfig):
     """Answers generated side by side."""
     seed: Seed = 0
     """Seed of the bootstrap intervals."""
-
-    @field_validator("metrics")
-    @classmethod
-    def _known_metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            lookup(METRICS, "metric", name)
-        return value
 
 
 class JudgeConfig(Config):
@@ -49,7 +41,7 @@ class JudgeConfig(Config):
     """Model that the candidate is compared with."""
     candidate: str = "own"
     """Model to be judged, as named in the answers; 'own': each category's own adapter."""
-    backend: str = "similarity"
+    backend: Annotated[str, one_of(BACKENDS, "judge backend")] = "similarity"
     """Who judges."""
     base_url: str | None = None
     """Base URL of an OpenAI-compatible server, for backend openai."""
@@ -69,9 +61,3 @@ class JudgeConfig(Config):
     """Calls under way at once."""
     seed: Seed = 0
     """Seed sent to the judge, and of the bootstrap interval."""
-
-    @field_validator("backend")
-    @classmethod
-    def _known_backend(cls, value: str) -> str:
-        lookup(BACKENDS, "judge backend", value)
-        return value

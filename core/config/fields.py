@@ -1,9 +1,12 @@
 """What configs are made of: lists, seeds, the dataset and the model."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from core.registry import Entry, lookup
 
 
 def _listed(value: Any) -> Any:
@@ -20,6 +23,17 @@ Some = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 """Names, at least one."""
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def one_of(table: Mapping[str, Entry], kind: str) -> AfterValidator:
+    """A field whose value, or each value of a list, is the name of a row of a table."""
+
+    def known(value: Any) -> Any:
+        for name in [value] if isinstance(value, str) else value:
+            lookup(table, kind, name)
+        return value
+
+    return AfterValidator(known)
 
 
 class Config(BaseModel):

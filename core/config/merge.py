@@ -1,10 +1,10 @@
 """Merging adapters, finding weights, routes, and whole models."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from core.config.fields import Config, DatasetConfig, ModelConfig, Names, Numbers, Seed, Some
+from core.config.fields import Config, DatasetConfig, ModelConfig, Names, Numbers, Seed, Some, one_of
 from core.errors import UserError
 from core.merge import APART, ROUTERS, STRATEGIES
 from core.registry import lookup
@@ -17,7 +17,7 @@ class MergeConfig(Config):
     """Adapters to merge: names under adapters/, or PEFT folders, separated by commas."""
     weights: Numbers = ()
     """One weight per adapter, 0 = off, negative allowed. Empty: 1/n each."""
-    strategy: str = "linear"
+    strategy: Annotated[str, one_of(STRATEGIES, "merge strategy")] = "linear"
     """Merge strategy."""
     space: Literal["delta", "factor"] = "delta"
     """delta: on the full B A, exact. factor: on A and B apart, as peft's add_weighted_adapter does: approximate, to reproduce it."""
@@ -41,12 +41,6 @@ class MergeConfig(Config):
     """Name under merged_adapters/. Empty: '<strategy>_merged_adapter'."""
     replace: bool = False
     """Replace a merged adapter of the same name."""
-
-    @field_validator("strategy")
-    @classmethod
-    def _known_strategy(cls, value: str) -> str:
-        lookup(STRATEGIES, "merge strategy", value)
-        return value
 
     @model_validator(mode="after")
     def _complete(self) -> "MergeConfig":
@@ -74,6 +68,11 @@ class MergeConfig(Config):
         if self.space == "factor":
             self._fits_factor_space()
         return self
+
+    @property
+    def is_weighted_sum(self) -> bool:
+        """Whether the merge is the exact weighted sum: what a bank's weights give, without merging."""
+        return self.strategy in ("linear", "cat") and self.space == "delta" and self.rank is None
 
     def _stands_alone(self) -> None:
         beside = ("recipe", "dtype", "name", "replace")
@@ -153,7 +152,7 @@ class RouteConfig(DatasetConfig):
 
     adapters: Names = ()
     """Adapters to choose among: names under adapters/ or merged_adapters/, or PEFT folders, separated by commas."""
-    router: str = "learned"
+    router: Annotated[str, one_of(ROUTERS, "router")] = "learned"
     """How a mix is picked."""
     encoder: str = "bundled"
     """Encoder of the questions: 'bundled' (all-MiniLM-L6-v2), a folder, or a hub id."""
@@ -165,12 +164,6 @@ class RouteConfig(DatasetConfig):
     """Name under merged_adapters/. Empty: '<router>_route'."""
     replace: bool = False
     """Replace a route of the same name."""
-
-    @field_validator("router")
-    @classmethod
-    def _known_router(cls, value: str) -> str:
-        lookup(ROUTERS, "router", value)
-        return value
 
     @model_validator(mode="after")
     def _complete(self) -> "RouteConfig":

@@ -1,18 +1,17 @@
 """Training, and what it would take."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from core.config.fields import ModelConfig, Names, Seed, Some
-from core.registry import lookup
+from core.config.fields import ModelConfig, Names, Seed, Some, one_of
 from core.train import METHODS
 
 
 class TrainConfig(ModelConfig):
     """Train one adapter per category in one pass, one on everything, or those you name."""
 
-    method: str = "lora"
+    method: Annotated[str, one_of(METHODS, "tuning method")] = "lora"
     """Tuning method."""
     categories: Names = ("each",)
     """'each': one adapter per category; 'pooled': one adapter on everything; or the categories to train, separated by commas."""
@@ -68,12 +67,6 @@ class TrainConfig(ModelConfig):
     """Adapter name; with several adapters '<name>-<category>'. Empty: '<category>-<method>'."""
     replace: bool = False
     """Replace adapters of the same name."""
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value: str) -> str:
-        lookup(METHODS, "tuning method", value)
-        return value
 
 
 class PlanConfig(TrainConfig):

@@ -38,7 +38,7 @@ class Mixes:
 
     def losses(self, merges: Sequence[MergeConfig], progress: Progress = lambda done: None) -> list[list[float]]:
         """Total loss of each row's answer, in nats, under each merge. The merges are of one strategy; all weights 0 is the base model."""
-        if is_weighted_sum(merges[0]):
+        if merges[0].is_weighted_sum:
             return self._linear([merge.weights for merge in merges], progress)
         found = []
         for done, merge in enumerate(merges):
@@ -72,8 +72,3 @@ class Mixes:
         examples = [*self.examples] * (len(weights) // rows)
         tokens = TOKENS[self.base.device.type]
         return row_losses(self.base, examples, lambda i: bank.mixing(weights[i]), tokens, lambda done: progress(done / rows))
-
-
-def is_weighted_sum(merge: MergeConfig) -> bool:
-    """Whether a merge is exactly what the bank's weights give."""
-    return merge.strategy in ("linear", "cat") and merge.space == "delta" and merge.rank is None

@@ -16,7 +16,7 @@ from core.data.prompt import Prompter
 from core.data.read import Dataset, read
 from core.errors import UserError
 from core.merge import parents, recipe
-from core.merge.mixes import Mixes, is_weighted_sum
+from core.merge.mixes import Mixes
 from core.merge.optimizers import OPTIMIZERS, Point, rounded
 from core.merge.parents import Parent
 from core.merge.trials import HeldOut, Trials, Tried
@@ -171,7 +171,7 @@ def _baseline_losses(trials: Trials, strategy: str, mixed: Sequence[Parent]) -> 
         found[named] = trials.tried[strategy, point].mean
     owners = {tuple(parent.adapter.info.get("categories", ())): place for place, parent in enumerate(mixed)}
     categories = trials.held_out.categories
-    if all((category,) in owners for category in categories) and is_weighted_sum(trials.config.mix(strategy, ())):
+    if all((category,) in owners for category in categories) and trials.config.mix(strategy, ()).is_weighted_sum:
         alone = [point for point, origin in baselines(len(mixed)).items() if origin == "alone"]
         losses = [trials.tried[strategy, alone[owners[category,]]].by_category[place] for place, category in enumerate(categories)]
         found["own"] = float(np.mean(losses))

@@ -20,17 +20,10 @@ from core.merge import parents, recipe
 from core.merge.combine import combine
 from core.merge.parents import Parent
 
-EXACT = ("linear", "cat")
-"""Strategies that are the weighted sum itself."""
 KEPT_BYTES = 1 << 30
 """Adapters that stay in main memory, the most recently used, up to this size together."""
 NO_NUMBERS = "The base model's outputs are no numbers any more under this mix (NaN or infinity): it is too strong. Lower its weights."
 REPLACED = "An adapter was replaced just now, while it was read. Ask again."
-
-
-def is_exact(config: MergeConfig) -> bool:
-    """Whether a merge is the exact weighted sum, and so needs no merging."""
-    return config.strategy in EXACT and config.space == "delta" and config.rank is None
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class Plan:
     @property
     def exact(self) -> bool:
         """Whether the bank's weights alone make it."""
-        return self.config is None or is_exact(self.config)
+        return self.config is None or self.config.is_weighted_sum
 
 
 BASE = Plan(None, (), "base")
@@ -162,7 +155,7 @@ def _read(name: str, folder: Path, digest: str) -> Adapter:
 
 def _identity(config: MergeConfig, parts: list[tuple[float, str]]) -> str:
     """Of an exact sum: its adapters and weights in any order. Else everything that decides a merge."""
-    if is_exact(config):
+    if config.is_weighted_sum:
         return _digest(sorted(parts))
     return _digest([parts, config.model_dump(mode="json", include=set(recipe.SETTINGS) - {"dtype"})])
 
