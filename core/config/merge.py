@@ -109,8 +109,9 @@ class SearchConfig(ModelConfig):
     """Strength of the agreeing mean, the lambda of the TIES paper. Empty: the sum of the absolute weights."""
     objective: Literal["mean", "worst"] = "mean"
     """What is made small: the mean of the categories' losses, or the loss of the worst category."""
-    optimizer: Literal["cma", "coordinate"] = "cma"
-    """cma: CMA-ES, for any number of adapters. coordinate: one weight at a time, up and down by steps that halve."""
+    optimizer: Literal["auto", "gradient", "cma", "coordinate"] = "auto"
+    """gradient: L-BFGS on the loss's gradient by the weights, for exact weighted sums and the mean. cma: CMA-ES, for any strategy.
+    coordinate: one weight at a time, up and down by steps that halve. auto: gradient where it can be, else cma."""
     trials: int = Field(60, ge=0, le=10_000)
     """Mixes to try per strategy, beside the baselines: nothing, each adapter alone, equal weights of several strengths."""
     bounds: Numbers = (-0.5, 1.5)
@@ -128,6 +129,7 @@ class SearchConfig(ModelConfig):
     def _complete(self) -> "SearchConfig":
         for strategy in self.strategy:
             self.mix(strategy, ())
+            self.optimizer_of(strategy)
         if len(self.bounds) != 2 or self.bounds[0] >= self.bounds[1]:
             said = ",".join(f"{bound:g}" for bound in self.bounds)
             raise UserError(f"bounds={said} is no lowest and highest weight. Give two numbers, the lower one first: bounds=-0.5,1.5.")
@@ -137,6 +139,18 @@ class SearchConfig(ModelConfig):
                 "Give two different ones, separated by a comma."
             )
         return self
+
+    def optimizer_of(self, strategy: str) -> str:
+        """The optimiser for a strategy: 'auto' decided."""
+        smooth = self.objective == "mean" and self.mix(strategy, ()).is_weighted_sum
+        if self.optimizer == "gradient" and not smooth:
+            raise UserError(
+                f"optimizer=gradient needs the mean loss of an exact weighted sum, and this is the {self.objective} of {strategy}. "
+                "Say optimizer=cma."
+            )
+        if self.optimizer != "auto":
+            return self.optimizer
+        return "gradient" if smooth else "cma"
 
     def mix(self, strategy: str, weights: tuple[float, ...]) -> MergeConfig:
         """The merge with these weights that one of the strategies makes."""

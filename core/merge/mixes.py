@@ -14,7 +14,7 @@ from core.data.prompt import Encoded
 from core.merge.combine import combine
 from core.merge.parents import Parent
 from core.models.load import BaseModel
-from core.models.loss import row_losses
+from core.models.loss import loss_slope, row_losses
 
 TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """Tokens of one batch; mixes stand side by side in it where the rows of one don't fill it."""
@@ -44,6 +44,16 @@ class Mixes:
         for done, merge in enumerate(merges):
             found.append(self._merged(merge, lambda part, done=done: progress(done + part)))  # type: ignore[misc]
         return found
+
+    def slope(
+        self, weights: Sequence[float], row_weights: Sequence[float], progress: Progress = lambda done: None
+    ) -> tuple[list[float], list[float]]:
+        """Of the exact weighted sum: each row's total loss in nats, and the gradient, [K], of the sum of row_weights x losses."""
+        mix, rows = torch.tensor(weights, device=self.base.device, requires_grad=True), len(self.examples)
+        losses, slope = loss_slope(
+            self.base, self.examples, row_weights, lambda _: self._bank.mixing(mix), mix, progress=lambda done: progress(done / rows)
+        )
+        return losses, slope.tolist()
 
     @cached_property
     def _bank(self) -> AdapterBank:

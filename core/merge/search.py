@@ -6,6 +6,7 @@ and at last the surface of two adapters is drawn. All of it goes into trials.csv
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,24 @@ from core.results import ALL, SurfacePoint
 from core.runs import Workspace
 from core.wording import listed
 
+SMALLEST_GAIN = 1e-5
+"""Share of the loss that a step along the gradient must gain, else the search ends."""
 STRENGTHS = (1.5, 2.0, 3.0)
 """Sums of the equal weights that are tried between 1/n each and all at 1: how strong a mix is matters most."""
 
 
 def run(config: SearchConfig, workspace: Workspace) -> dict[str, Any]:
     """Write trials.csv and surface.csv. Returns the best weights, their losses beside the baselines', and the command that bakes them."""
+    trials, mixed = prepare(config, workspace)
+    for strategy in config.strategy:
+        search(trials, strategy)
+    tables = {"surface": results.write(workspace.path / "surface.csv", surface(trials), SurfacePoint)} if config.surface else {}
+    tables["trials"] = trials.finish()
+    return _outputs(trials, mixed) | {name: str(path.relative_to(paths.home())) for name, path in tables.items()}
+
+
+def prepare(config: SearchConfig, workspace: Workspace) -> tuple[Trials, list[Parent]]:
+    """The adapters on their base model, ready to be tried on the validation rows."""
     dataset = read(config)
     mixed = [recipe.parent(*each) for each in parents.find(config.adapters, ())]
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
@@ -39,12 +52,7 @@ def run(config: SearchConfig, workspace: Workspace) -> dict[str, Any]:
     for note in [*parents.check(mixed), *_notes(config, mixed, base), *dataset.strangers(trained_on)]:
         workspace.say(f"Careful: {note}")
     total = len(config.strategy) * (len(baselines(len(mixed))) + config.trials) + bool(config.surface) * config.grid**2
-    trials = Trials(config, Mixes(base, mixed, held_out.examples), held_out, workspace, total)
-    for strategy in config.strategy:
-        search(trials, strategy)
-    tables = {"surface": results.write(workspace.path / "surface.csv", surface(trials), SurfacePoint)} if config.surface else {}
-    tables["trials"] = trials.finish()
-    return _outputs(trials, mixed) | {name: str(path.relative_to(paths.home())) for name, path in tables.items()}
+    return Trials(config, Mixes(base, mixed, held_out.examples), held_out, workspace, total), mixed
 
 
 def baselines(n: int) -> dict[Point, str]:
@@ -62,11 +70,39 @@ def search(trials: Trials, strategy: str) -> None:
         trials.measure(strategy, [point for point in known if known[point] == origin], origin)
     low, high = config.bounds
     start = tuple(min(max(weight, low), high) for weight in trials.best(strategy).weights)
-    [loss] = trials.measure(strategy, [start], config.optimizer)
-    asking = OPTIMIZERS[config.optimizer](start, loss, (low, high), config.seed)
+    optimizer = config.optimizer_of(strategy)
+    if optimizer == "gradient":
+        descend(trials, strategy, start)
+    else:
+        ask(trials, strategy, start, optimizer)
+
+
+def descend(trials: Trials, strategy: str, start: Point) -> None:
+    """Follow the gradient of the mean loss by the weights (L-BFGS-B: Byrd et al. 1995, SIAM Journal on Scientific Computing 16)."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    config, left = trials.config, trials.config.trials
+
+    def loss(weights: np.ndarray) -> tuple[float, list[float]]:
+        nonlocal left
+        if not left:
+            raise StopIteration
+        left -= 1
+        return trials.slope(strategy, rounded(weights), "gradient")
+
+    with suppress(StopIteration):
+        minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[config.bounds] * len(start), options={"ftol": SMALLEST_GAIN})
+
+
+def ask(trials: Trials, strategy: str, start: Point, optimizer: str) -> None:
+    """Try what an optimiser without gradients asks for."""
+    config = trials.config
+    [loss] = trials.measure(strategy, [start], optimizer)
+    low, high = config.bounds
+    asking = OPTIMIZERS[optimizer](start, loss, (low, high), config.seed)
     left, points = config.trials, next(asking) if config.trials else []
     while points:
-        losses = trials.measure(strategy, points[:left], config.optimizer)
+        losses = trials.measure(strategy, points[:left], optimizer)
         left -= len(losses)
         try:
             points = asking.send(losses) if left else []

@@ -50,6 +50,12 @@ class HeldOut:
         """[rows] answer tokens, end token included."""
         return np.array([len(example.answer) for example in self.examples], dtype=float)
 
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """[rows]: what a nat of a row's answer adds to the mean of the categories' losses."""
+        found: np.ndarray = (self.members / (self.members @ self.tokens)[:, None]).mean(0)
+        return found
+
     def by_category(self, losses: Sequence[float]) -> np.ndarray:
         """Each category's loss in nats per answer token, [categories], from each row's total."""
         found: np.ndarray = (self.members @ np.array(losses)) / (self.members @ self.tokens)
@@ -119,6 +125,17 @@ class Trials:
         for start in range(0, len(new), self.mixes.side_by_side):
             part = new[start : start + self.mixes.side_by_side]
             self._keep(part, self._losses(part, done + start))
+        return self._tried(keys, origin)
+
+    def slope(self, strategy: str, point: Point, origin: str) -> tuple[float, list[float]]:
+        """The mean loss at a point of an exact weighted sum, and its gradient, [K]. A resumed run takes it again: losses are kept alone."""
+        key, done = (strategy, point), len(self.tried)
+        losses, slope = self.mixes.slope(point, self.held_out.shares.tolist(), lambda part: self._progress(done + part))
+        self._keep([key], [losses])
+        [loss] = self._tried([key], origin)
+        return loss, slope
+
+    def _tried(self, keys: Sequence[tuple[str, Point]], origin: str) -> list[float]:
         for key in dict.fromkeys(keys):
             losses = self._kept[key]
             self.tried.setdefault(key, Tried(*key, origin, losses, self.held_out.by_category(losses)))

@@ -67,6 +67,33 @@ def row_losses(
     return totals.tolist()
 
 
+def loss_slope(
+    base: BaseModel,
+    examples: Sequence[Encoded],
+    row_weights: Sequence[float],
+    mixing: Mixing,
+    of: Tensor,
+    tokens_per_batch: int = 1024,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[float], Tensor]:
+    """Total loss of each row's answer, in nats, and the gradient of sum(row_weights x losses) by `of`, a leaf that `mixing` mixes by."""
+    totals = torch.zeros(len(examples), dtype=torch.float64)
+    slope = torch.zeros_like(of)
+    weights = torch.tensor(row_weights, device=base.device, dtype=torch.float32)
+    done = 0
+    for indices in by_length([len(example) for example in examples], tokens_per_batch):
+        batch = pad([examples[i] for i in indices], [0] * len(indices), base.tokenizer.pad_token_id, base.device)
+        rows = torch.tensor(indices, device=base.device)[batch.rows]
+        with torch.enable_grad(), mixing(indices):
+            total, losses = weighted_loss(base.model, batch, weights[rows])
+            slope += torch.autograd.grad(total, of)[0]
+        totals.index_add_(0, rows.cpu(), losses.double().cpu())
+        done += len(indices)
+        if progress:
+            progress(done)
+    return totals.tolist(), slope
+
+
 def _logits(model: Any, batch: Packed) -> Tensor:
     """[answer tokens, vocabulary], by the model's own way from states to logits."""
     packed = {} if batch.layout is None else {"position_ids": batch.positions, "layout": batch.layout}

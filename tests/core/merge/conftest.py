@@ -4,14 +4,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from core import adapter, paths, runs
-from core.config import MergeConfig
+from core import adapter, paths, results, runs
+from core.config import MergeConfig, SearchConfig, TrainConfig
+from core.data.prompt import Prompter
+from core.data.read import QA, read
 from core.merge import run as merge_run
+from core.merge import search
+from core.merge.mixes import Mixes
+from core.models.load import load
+from core.results import Trial
+from core.runs import Workspace
+from core.train.run import run as train
 
 UNEQUAL: list[dict[str, Any]] = [
     {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
@@ -24,6 +34,9 @@ UNEQUAL: list[dict[str, Any]] = [
 """Ranks, alphas, rsLoRA, patterns, and layers that not all of them have."""
 
 Deltas = dict[str, torch.Tensor]
+VOICE = "Answer in the voice of this school: {category}."
+BOUNDS = (-0.5, 1.0)
+"""Of the weights that searches try; the lowest loss lies inside."""
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +77,72 @@ def deltas() -> Callable[[Path], Deltas]:
         return {layer: factor.scale * factor.B.double() @ factor.A.double() for layer, factor in factors.items()}
 
     return read
+
+
+class Searched:
+    """A search that has been run, or was killed."""
+
+    def __init__(self, config: SearchConfig, workspace: Workspace | None = None) -> None:
+        self.workspace = workspace or Workspace(runs.create("search", config.model_dump(mode="json")))
+        self.outputs = search.run(config, self.workspace)
+        self.table = results.read(self.workspace.path / "trials.csv", Trial)
+        self.said = "\n".join(event["message"] for event in runs.read_events(self.workspace.run.run_id, "say"))
+        self.best = tuple(self.outputs["weights"].values())
+
+    def figures(self, figure: str, name: str | None = None) -> pd.Series:
+        found = self.table[self.table["figure"] == figure]
+        return found[found["name"] == name].set_index("trial")["value"] if name else found.set_index("trial")["value"]
+
+    def weights(self) -> np.ndarray:
+        return self.table[self.table["figure"] == "weight"].pivot(index="trial", columns="name", values="value").to_numpy()
+
+
+@pytest.fixture
+def searched() -> type[Searched]:
+    """Runs a search when called with its config."""
+    return Searched
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_base, tiny_data, tmp_path_factory) -> list[str]:
+    """Three trained adapters: their mixes have a smooth loss with its lowest point inside the bounds."""
+    fields = {"data": str(tiny_data), "base_model": str(tiny_base), "system_prompt": VOICE, "target_modules": "all-linear", "device": "cpu"}
+    config = TrainConfig(**fields, r=4, learning_rate=1e-2, max_steps=20, keep="last")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LYCEUM_HOME", str(tmp_path_factory.mktemp("trained")))
+        train(config, Workspace(runs.create("train", {})))
+        return [str(paths.adapters() / f"{category}-lora") for category in ("cynic", "lexicon", "hacker")]
+
+
+@pytest.fixture
+def config(tiny_base, tiny_data, parts) -> Callable[..., SearchConfig]:
+    def make(**fields: Any) -> SearchConfig:
+        common = {"data": str(tiny_data), "base_model": str(tiny_base), "system_prompt": VOICE, "device": "cpu", "limit": None}
+        return SearchConfig(**{**common, "adapters": parts, "bounds": BOUNDS, "trials": 0, **fields})
+
+    return make
+
+
+@pytest.fixture
+def rows(tiny_data, config) -> list[QA]:
+    return read(config()).select("validation")
+
+
+@pytest.fixture
+def mean_losses() -> Callable[..., np.ndarray]:
+    """(config, points) -> the mean over categories at each point, [points], straight from the rows' losses."""
+
+    def losses_at(config: SearchConfig, points: list[tuple[float, ...]]) -> np.ndarray:
+        """The mean over categories at each point, [points], straight from the rows' losses."""
+        rows = read(config).select("validation")
+        base = load(config.base_model, device="cpu")
+        encoded = Prompter(base.tokenizer, config.system_prompt).encode_all([(row.question, row.answer, row.category) for row in rows])
+        found = search.parents.find(config.adapters, ())
+        losses = np.array(
+            Mixes(base, [search.recipe.parent(*each) for each in found], encoded).losses([config.mix("linear", p) for p in points])
+        )
+        tokens, categories = np.array([len(each.answer) for each in encoded]), np.array([row.category for row in rows])
+        own = [losses[:, categories == each].sum(1) / tokens[categories == each].sum() for each in dict.fromkeys(categories)]
+        return np.mean(own, axis=0)
+
+    return losses_at
