@@ -1,6 +1,6 @@
 """What merging and routing cost and gain on questions that nothing was tuned on.
 
-    python benchmarks/honest_merge.py [--homes HOME ...] [--trials 60] [--limit 8] [--out FILE.json]
+    python benchmarks/honest_merge.py [--homes HOME ...] [--trials 30] [--limit 1000] [--out FILE.json]
 
 Loss of the reference answers on the TEST rows, in nats per answer token, mean over the categories and each of them, for:
 base; every category under its own adapter (the upper bound of routing); one adapter trained on everything; the equal-weight merge whose
@@ -27,6 +27,8 @@ sys.path.insert(0, str(PROJECT))
 
 import numpy as np  # noqa: E402
 from scipy import stats  # noqa: E402
+from sklearn.feature_extraction.text import CountVectorizer  # noqa: E402
+from sklearn.naive_bayes import MultinomialNB  # noqa: E402
 
 from core import adapter, paths, results, runs  # noqa: E402
 from core.config import Config, MergeConfig, RouteConfig, SearchConfig  # noqa: E402
@@ -43,6 +45,9 @@ from core.results import ALL, Trial  # noqa: E402
 from core.runs import Workspace  # noqa: E402
 from core.verbs import VERBS  # noqa: E402
 
+NAMED, REST = "the question names its category", "the rest"
+SURE = 0.9
+"""A question names its category when naive Bayes, on the words and word pairs of the train questions, gives it at least this."""
 OWN, POOLED, AVERAGE, EQUAL, TUNED, PEFT, TIES = "own", "pooled", "average", "equal", "tuned", "peft-linear", "ties"
 LABELS = {
     "base": "base model",
@@ -74,6 +79,8 @@ class Measured:
     weights: dict[str, list[float]]
     """Of the exact merges, in the order of the own adapters."""
     questions: int
+    named: dict[str, dict[str, float]]
+    """Nats per answer token on the questions that name their category and on the rest, by model; `questions`: how many those are."""
 
 
 def main() -> None:
@@ -106,7 +113,7 @@ def measure(home: Path, options: argparse.Namespace) -> Measured:
         models += [_linear(name, own, weights) for name, weights in mixes.items()]
         held_out, losses = _losses(config, base, models, options.test_limit)
         renamed = {pooled[0]: POOLED} if pooled else {}
-        return _measured(home, infos, own, held_out, {renamed.get(n, n): each for n, each in losses.items()}, validation, mixes)
+        return _measured(config, home, infos, own, held_out, {renamed.get(n, n): each for n, each in losses.items()}, validation, mixes)
 
 
 def table(measured: Sequence[Measured]) -> list[str]:
@@ -137,7 +144,22 @@ def findings(measured: Sequence[Measured]) -> list[str]:
         f"- exact average against PEFT's linear, both at 1/n: {test[AVERAGE]:.4f} against {test[PEFT]:.4f}.",
         f"- the best route ({LABELS[route]}) closes {_closed(best, routes[route], test[OWN])} of the gap from the best exact merge "
         f"({best:.4f}) to own adapters ({test[OWN]:.4f}); by category: {_closed_by_category(measured, route)}.",
+        *(_closed_where(measured, route, where) for where in (NAMED, REST)),
     ]
+
+
+def _closed_where(measured: Sequence[Measured], route: str, where: str) -> str:
+    """How much of the gap the route closes on some of the questions: a figure per home, their mean and Student's interval."""
+    shares = []
+    for each in measured:
+        losses = {model: each.named[model][where] for model in (*MERGES, route, OWN)}
+        best = min(losses[model] for model in MERGES)
+        shares.append((best - losses[route]) / (best - losses[OWN]))
+    shown = f"{np.mean(shares):.0%}"
+    if len(shares) > 1:
+        half = stats.t.ppf(0.975, len(shares) - 1) * stats.sem(shares)
+        shown += f" (95 % interval over seeds {np.mean(shares) - half:.0%} to {np.mean(shares) + half:.0%})"
+    return f"- where {where} (n = {measured[0].named['questions'][where]:.0f}), it closes {shown} of that gap."
 
 
 def _closed_by_category(measured: Sequence[Measured], route: str) -> str:
@@ -194,6 +216,7 @@ def _losses(config: SearchConfig, base: BaseModel, models: Sequence[Model], limi
 
 
 def _measured(
+    config: SearchConfig,
     home: Path,
     infos: Mapping[str, dict[str, Any]],
     own: Sequence[str],
@@ -213,7 +236,28 @@ def _measured(
         intervals[name] = (float(low), float(high))
     seeds = sorted({int(infos[name]["seed"]) for name in own})
     weights = {name: list(each) for name, each in mixes.items()}
-    return Measured(str(home), seeds, found, intervals, validation, weights, len(held_out.rows))
+    return Measured(str(home), seeds, found, intervals, validation, weights, len(held_out.rows), _by_clarity(config, held_out, shown))
+
+
+def _by_clarity(config: SearchConfig, held_out: HeldOut, losses: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Each model's loss on the questions that name their category, and on the rest."""
+    clear = _named(config, held_out)
+    groups = {NAMED: clear, REST: ~clear}
+    found = {
+        model: {where: float(np.array(each)[rows].sum() / held_out.tokens[rows].sum()) for where, rows in groups.items()}
+        for model, each in losses.items()
+    }
+    return found | {"questions": {where: float(rows.sum()) for where, rows in groups.items()}}
+
+
+def _named(config: SearchConfig, held_out: HeldOut) -> np.ndarray:
+    """[rows]: whether the question alone names its category to a multinomial naive Bayes that saw the train questions."""
+    train = read(config).select("train")
+    words = CountVectorizer(ngram_range=(1, 2)).fit([row.question for row in train])
+    bayes = MultinomialNB().fit(words.transform([row.question for row in train]), [row.category for row in train])
+    chances = bayes.predict_proba(words.transform([row.question for row in held_out.rows]))
+    places = [list(bayes.classes_).index(row.category) for row in held_out.rows]
+    return chances[np.arange(len(places)), places] >= SURE
 
 
 def _interval(measured: Sequence[Measured], model: str) -> tuple[float, float]:

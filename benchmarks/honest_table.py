@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import findings, queries, results
+from core import judging, queries, results, verdict_findings
 from core.queries import OWN, Evaluation
 from core.results import ALL
 from core.wording import percent, three
@@ -56,9 +56,9 @@ def verdicts(found: Evaluation) -> list[str]:
         table = results.read(run.path / "verdicts.csv", results.Verdict)
         if Path(run.outputs["answers"]).parent.name != found.run.run_id:
             continue
-        rate = queries.win_rates(table).iloc[0]
+        rate = judging.win_rates(table).iloc[0]
         share = f"{percent(rate.win_rate)} ({percent(rate.low)} to {percent(rate.high)})"
-        who = (findings.candidate_name(table), findings.judge_name(table))
+        who = (verdict_findings.candidate_name(table), verdict_findings.judge_name(table))
         lines.append(_row(*who, *(str(int(rate[word])) for word in ("wins", "ties", "losses", "failed")), share))
     return lines
 

@@ -37,9 +37,15 @@ class ChatReply:
     text: str
     finish: str
     """stop, or length when the reply was cut at the token budget."""
-    tokens: int | None
-    """Tokens of prompt and reply together, where the server says them."""
+    prompt_tokens: int | None
+    reply_tokens: int | None
+    """Tokens, where the server says them."""
     tries: int
+
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and reply together."""
+        return None if self.prompt_tokens is None or self.reply_tokens is None else self.prompt_tokens + self.reply_tokens
 
 
 class CallFailed(Exception):
@@ -135,8 +141,8 @@ def _reply(body: Any, tries: int) -> ChatReply:
     if not isinstance(text, str):
         raise CallFailed("the reply's content is no text", again=True)
     usage = body.get("usage")
-    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return ChatReply(text, str(finish), tokens if isinstance(tokens, int) else None, tries)
+    counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+    return ChatReply(text, str(finish), *(count if isinstance(count, int) else None for count in counts), tries)
 
 
 def _message(body: str) -> str:

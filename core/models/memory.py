@@ -7,6 +7,7 @@ operation of the real code and adds up the storages that are alive, so its peak 
 import ctypes
 import json
 import resource
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,6 +115,14 @@ def available_bytes(device: torch.device) -> int:
     if limit != resource.RLIM_INFINITY:
         left.append(limit - psutil.Process().memory_info().vms)
     return max(0, min(left))
+
+
+def peak_mb(device: torch.device) -> float:
+    """The most memory in MB (1e6 bytes) that this process held: what torch took on a GPU, else the process as the system sees it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def stored_bytes(folder: Path) -> Counter[str]:

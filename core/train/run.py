@@ -17,6 +17,7 @@ from core.data.prompt import Prompter
 from core.data.read import read
 from core.errors import UserError
 from core.models.load import BaseModel, load, load_tokenizer
+from core.models.memory import peak_mb
 from core.registry import lookup
 from core.results import Row, Step, Token, ValidationRow
 from core.runs import Workspace
@@ -66,7 +67,7 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     curves.write_png(steps, workspace.path / "loss_curve.png")
     made = hands.finished()
     published = [workspace.publish(made[member.name], _shelf(config) / member.name, config.replace) for member in members]
-    return _outputs(published, steps, workspace) | speed
+    return _outputs(published, steps, workspace) | speed | {"peak_memory_mb": round(peak_mb(training.base.device), 1)}
 
 
 @dataclass
