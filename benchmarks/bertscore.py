@@ -4,7 +4,8 @@
 
 Peers: `bert_score.score` per model, as its README shows, and `BERTScorer` made once and called per model, which loads the encoder once.
 Ours runs with an empty cache, then again after some answers changed. Sides take turns, A B C, B C A, ..., in one process;
-every pair's precision, recall and F1 are compared. References are answers of the seven schools; predictions are made of their words.
+every pair's precision, recall and F1 are compared. Ratios are of wall time and, for a machine with other work, of CPU time.
+References are answers of the seven schools; predictions are made of their words.
 """
 
 import argparse
@@ -38,6 +39,8 @@ LAYER = 6
 FIRST, AGAIN, PER_CALL, ONE_SCORER = "ours, first run", "ours, some answers changed", "bert_score.score per model", "one BERTScorer"
 Answers = list[list[str]]
 """Per model, per reference."""
+Lap = tuple[float, float]
+"""Wall and CPU seconds."""
 
 
 def main() -> None:
@@ -47,7 +50,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     disable_progress_bar()
     references = _references(options.references)
-    seconds: dict[str, list[float]] = {name: [] for name in (FIRST, AGAIN, PER_CALL, ONE_SCORER)}
+    seconds: dict[str, list[Lap]] = {name: [] for name in (FIRST, AGAIN, PER_CALL, ONE_SCORER)}
     difference = 0.0
     _ours([["a warm-up"]], ["a first call"])
     for repeat in range(options.repeats):
@@ -56,20 +59,24 @@ def main() -> None:
         difference = max(difference, *(float(np.abs(each - found[PER_CALL]).max()) for each in (found[FIRST], found[ONE_SCORER])))
         difference = max(difference, float(np.abs(found[AGAIN] - found["changed, by bert_score"]).max()))
     report = _report(options, seconds, difference)
-    print("\n".join(f"{name}: {value}" for name, value in report["ratios"].items()), f"largest difference of a pair: {difference:.1e}", sep="\n")
+    print(
+        "\n".join(f"{name}: {value}" for name, value in report["ratios"].items()),
+        f"largest difference of a pair: {difference:.1e}",
+        sep="\n",
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _round(answers: Answers, references: list[str], changed: float, repeat: int, seconds: dict[str, list[float]]) -> dict[str, np.ndarray]:
+def _round(answers: Answers, references: list[str], changed: float, repeat: int, seconds: dict[str, list[Lap]]) -> dict[str, np.ndarray]:
     """Every side once, in an order that turns; the changed answers come right after the run that fills the cache."""
     found: dict[str, np.ndarray] = {}
 
     def timed(name: str, side: Callable[[Answers, list[str]], np.ndarray], texts: Answers) -> None:
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         found[name] = side(texts, references)
         if name in seconds:
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append((time.perf_counter() - begin, time.process_time() - cpu))
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +127,9 @@ def _answers(references: Sequence[str], seed: str) -> list[str]:
 
 def _answer(reference: list[str], words: list[str], chance: random.Random) -> str:
     length = max(3, round(len(reference) * chance.uniform(0.5, 1.5)))
-    return " ".join(reference[place] if place < len(reference) and chance.random() < 0.6 else chance.choice(words) for place in range(length))
+    return " ".join(
+        reference[place] if place < len(reference) and chance.random() < 0.6 else chance.choice(words) for place in range(length)
+    )
 
 
 def _edited(answers: Answers, share: float, seed: int) -> Answers:
@@ -134,18 +143,19 @@ def _edited(answers: Answers, share: float, seed: int) -> Answers:
     ]
 
 
-def _report(options: argparse.Namespace, seconds: dict[str, list[float]], difference: float) -> dict:
-    ratios = {}
-    for ours in (FIRST, AGAIN):
-        for peer in (PER_CALL, ONE_SCORER):
-            each = [theirs / mine for theirs, mine in zip(seconds[peer], seconds[ours], strict=True)]
-            ratios[f"{ours}, against {peer}"] = f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
+def _report(options: argparse.Namespace, seconds: dict[str, list[Lap]], difference: float) -> dict:
+    clocks = ("wall", "cpu")
     return {
         "models": options.models,
         "references": options.references,
         "changed": options.changed,
-        "seconds": {name: [round(value, 3) for value in each] for name, each in seconds.items()},
-        "ratios": ratios,
+        "seconds": {name: {clock: [round(lap[i], 3) for lap in laps] for i, clock in enumerate(clocks)} for name, laps in seconds.items()},
+        "ratios": {
+            f"{ours}, against {peer}, {clock}": _ratio([theirs[i] / mine[i] for theirs, mine in zip(seconds[peer], own, strict=True)])
+            for ours, own in ((FIRST, seconds[FIRST]), (AGAIN, seconds[AGAIN]))
+            for peer in (PER_CALL, ONE_SCORER)
+            for i, clock in enumerate(clocks)
+        },
         "largest_difference": difference,
         "equal": difference <= EQUAL,
         "threads": torch.get_num_threads(),
@@ -153,6 +163,11 @@ def _report(options: argparse.Namespace, seconds: dict[str, list[float]], differ
         "load": round(os.getloadavg()[0], 1),
         "versions": {name: version(name) for name in ("bert_score", "torch", "transformers")},
     }
+
+
+def _ratio(each: Sequence[float]) -> str:
+    """Median, with smallest and largest."""
+    return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
 
 
 def _options() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.results import ALL
-from core.wording import signed, three
+from core.wording import three
 
 ROLE = {"base": "#8A8F98", "pooled": "#3B78B8", "merged": "#8657B0", "route": "#1E9E9E"}
 OUTCOME = {"win": "#1B8A7A", "tie": "#A9ADB3", "loss": "#D9822B"}
@@ -27,14 +27,14 @@ def hues(categories: list[str], highlight: str | None = None) -> dict[str, str]:
 
 
 def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list[str]) -> go.Figure:
-    """Categories down, models across: the value in each cell, coloured by the gain over base; a dot where the difference is clear."""
+    """Categories down, models across: the value in each cell, coloured by the gain over base; a mark where the difference is clear."""
     indexed = table.set_index(["category", "model"])
     indexed = indexed[~indexed.index.duplicated()]
     grid = {name: [[_cell(indexed, category, model, name) for model in models] for category in categories] for name in _CELL}
     most = max((abs(gain) for row in grid["gain"] for gain in row if gain is not None), default=0) or 1
     text = [
-        [three(value) + (" ●" if clear else "") for value, clear in zip(*rows, strict=True)]
-        for rows in zip(grid["value"], grid["clear"], strict=True)
+        [f"{three(value)} {mark or ''}".rstrip() for value, mark in zip(*rows, strict=True)]
+        for rows in zip(grid["value"], grid["mark"], strict=True)
     ]
     figure = go.Figure(
         go.Heatmap(
@@ -59,7 +59,7 @@ def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list
     return dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
 
 
-_CELL = ("value", "gain", "clear")
+_CELL = ("value", "gain", "mark")
 
 
 def _cell(indexed: pd.DataFrame, category: str, model: str, name: str) -> float | None:
@@ -75,9 +75,7 @@ def _hover(indexed: pd.DataFrame, category: str, model: str, metric: str) -> str
         return f"{model} on {category}: {row['reason'] or 'no value'}"
     seen = "" if row["clear"] or row["gain"] == 0 else "<br>no difference from base seen"
     span = f"{three(row['low'])} to {three(row['high'])}"
-    return (
-        f"{model} on {category}<br>{metric} {three(row['value'])} ({span}), n {row['n']}<br>better than base by {signed(row['gain'])}{seen}"
-    )
+    return f"{model} on {category}<br>{metric} {three(row['value'])} ({span}), n {row['n']}<br>{row['against']}{seen}"
 
 
 def dumbbells(gains: pd.DataFrame, unit: str = "perplexity") -> go.Figure:
@@ -127,44 +125,6 @@ def _dumbbell(figure: go.Figure, model: str, part: pd.DataFrame, heights: pd.Ser
         customdata=part["n"],
         hovertemplate=f"{name} on %{{text}}: %{{x:.3g}}, n %{{customdata}}<extra></extra>",
     )
-
-
-def outcomes(rates: pd.DataFrame) -> go.Figure:
-    """Win, tie and loss shares per category, the interval of the win share as a whisker over them: queries.win_rates."""
-    shown = rates[rates["n"] > 0]
-    figure = go.Figure()
-    for outcome, column in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
-        figure.add_bar(
-            y=shown["category"],
-            x=shown[column] / shown["n"],
-            name=outcome,
-            orientation="h",
-            marker_color=OUTCOME[outcome],
-            text=[f"{value:,}" if value else "" for value in shown[column]],
-            textposition="inside",
-            insidetextanchor="start" if outcome == "win" else "end",
-            customdata=shown["n"],
-            hovertemplate=f"{outcome} on %{{y}}: %{{x:.1%}}, n %{{customdata}}<extra></extra>",
-        )
-    spread = {
-        "type": "data",
-        "symmetric": False,
-        "array": shown["high"] - shown["win_rate"],
-        "arrayminus": shown["win_rate"] - shown["low"],
-    }
-    figure.add_scatter(
-        x=shown["win_rate"],
-        y=shown["category"],
-        mode="markers",
-        marker={"color": INK, "size": 4},
-        error_x={**spread, "color": INK, "thickness": 1.5, "width": 4},
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    figure.update_layout(barmode="stack", bargap=0.35)
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    return dress(figure, 36 * len(shown) + 100)
 
 
 def routed(weights: pd.DataFrame) -> go.Figure:

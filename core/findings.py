@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from core.queries import OWN, Estimate, Evaluation, flips, longer_wins, perplexity, perplexity_drop
+from core.queries import OWN, Evaluation, perplexity, perplexity_drop
 from core.results import ALL
 from core.runs import Run
+from core.stats import Estimate
 from core.train import METHODS
 from core.wording import count, duration, listed, percent, seconds_between, signed, three
 
@@ -130,58 +131,6 @@ def speed(outputs: dict[str, Any]) -> list[str]:
     return words
 
 
-def verdicts(rates: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Who won, how sure, and who judged: `rates` is queries.win_rates."""
-    whole = rates[rates["category"] == ALL].iloc[0]
-    name = judge_name(table)
-    if whole["n"] == 0:
-        return f"No answer could be judged: all {count(int(whole['failed']), 'call')} failed. Judge: {name}."
-    low, high = percent(whole["low"]), percent(whole["high"])
-    text = (
-        f"{verb_of(table)} closer to the reference in {int(whole['wins'])} of {int(whole['n'])} questions "
-        f"({percent(whole['win_rate'])}, 95 % interval {low} to {high}), the base in {int(whole['losses'])}, tied in {int(whole['ties'])}. "
-    )
-    failed = f"{count(int(whole['failed']), 'verdict')} failed. " if whole["failed"] else ""
-    return f"{text}{failed}Judge: {name}."
-
-
-def verb_of(table: pd.DataFrame) -> str:
-    """'Own adapters are' or '<name> is'."""
-    name = candidate_name(table)
-    return "Own adapters are" if name == "own adapters" else f"{name} is"
-
-
-def candidate_name(table: pd.DataFrame) -> str:
-    """One candidate by its name; several own adapters as 'own adapters'."""
-    names = list(dict.fromkeys(table["candidate"]))
-    return str(names[0]) if len(names) == 1 else "own adapters"
-
-
-def judge_name(table: pd.DataFrame) -> str:
-    """Who judged; the embedding similarity is named as what it is."""
-    names = list(dict.fromkeys(table["judge"]))
-    return listed(
-        [
-            f"{name}, not a language model" if name.startswith("similarity") and "not a language model" not in name else str(name)
-            for name in names
-        ]
-    )
-
-
-def audit(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """What speaks for and against the judge: label, figure, interval."""
-    turned, longer = flips(table), longer_wins(table)
-    rows = [
-        ("Order changed the verdict", percent(turned.value), f"{percent(turned.low)} to {percent(turned.high)}, n {turned.n}"),
-        ("Longer answer won", percent(longer.value), f"{percent(longer.low)} to {percent(longer.high)}, n {longer.n}"),
-    ]
-    failed = int(table["verdict"].isin(["failed", "unparsed"]).sum())
-    rows.append(("Failed or unparsed", f"{failed:,} of {len(table):,}", "counted apart, never as a score"))
-    tokens = table["tokens"].sum()
-    rows.append(("Cost", f"{tokens:,.0f} tokens" if tokens else "no tokens", f"{duration(float(table['seconds'].sum()))} of calls"))
-    return rows
-
-
 def dataset(report: pd.DataFrame, outputs: dict[str, Any]) -> str:
     """What the data report found: rows, categories, leaks, cuts."""
     rows = figure(report, "rows")
@@ -190,6 +139,13 @@ def dataset(report: pd.DataFrame, outputs: dict[str, Any]) -> str:
     text = f"{three_or_all(rows)} rows in {count(len(categories), 'category', 'categories')}"
     text += "" if leaks is None else f"; {count(int(leaks), 'leak')} between splits"
     return text + ("." if cut is None else f"; {percent(cut) if cut else 'none'} cut at the longest sequence.")
+
+
+def claims(table: pd.DataFrame) -> str:
+    """How many of the published claims hold on one's own runs."""
+    counts = table["holds"].value_counts()
+    said = [f"{int(counts.get(word, 0))} {verb}" for word, verb in (("holds", "hold"), ("does not hold", "do not hold"))]
+    return f"Of {count(len(table), 'published claim')}, {said[0]} on these runs, {said[1]}, {int(counts.get('cannot be said', 0))} cannot be said."
 
 
 def figure(report: pd.DataFrame, name: str) -> float | None:

@@ -13,26 +13,12 @@ import pandas as pd
 from core import results, runs
 from core.results import ALL, GENERAL
 from core.runs import Run
+from core.stats import Estimate, wilson
+from core.wording import signed, three
 
 OWN = "own"
 """The model name that stands for each category's own adapter."""
-_Z = 1.959963984540054
 _CELLS = 2_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval and the number of questions behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +31,9 @@ class Evaluation:
     scores: pd.DataFrame
     general: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Answers about other matters, which count in no total."""
+    comparisons: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=results.Comparison.columns()))
+    """Empty where an older run has none."""
+    flags: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=results.Flag.columns()))
 
     @property
     def categories(self) -> list[str]:
@@ -93,27 +82,22 @@ def runs_with(verb: str, table: str, done: bool = True) -> list[Run]:
 
 def evaluation(run: Run) -> Evaluation:
     """The tables of an evaluation run."""
-    answers, scores = results.read(run.path / "answers.csv", results.Answer), run.path / "scores.csv"
+    answers = results.read(run.path / "answers.csv", results.Answer)
     other = answers["category"] == GENERAL
     return Evaluation(
         run,
         results.read(run.path / "models.csv", results.Model),
         answers[~other],
-        results.read(scores, results.Score) if scores.exists() else pd.DataFrame(columns=results.Score.columns()),
+        _table(run, "scores.csv", results.Score),
         answers[other],
+        _table(run, "comparisons.csv", results.Comparison),
+        _table(run, "flags.csv", results.Flag),
     )
 
 
-def wilson(successes: int, n: int) -> Estimate:
-    """A share with its Wilson score interval (Wilson 1927, J. Am. Stat. Assoc. 22)."""
-    if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    share, z2 = successes / n, _Z * _Z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == n else middle + half
-    return Estimate(share, low, high, n)
+def _table(run: Run, name: str, row_type: type[results.Row]) -> pd.DataFrame:
+    file = run.path / name
+    return results.read(file, row_type) if file.exists() else pd.DataFrame(columns=row_type.columns())
 
 
 def perplexity(answers: pd.DataFrame) -> float:
@@ -159,31 +143,56 @@ def gains(found: Evaluation, models: Iterable[str]) -> pd.DataFrame:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Perplexity and losses; everything else here grows with quality."""
-    return metric.startswith(("perplexity", "loss"))
+    """Perplexity, losses, and shares of answers that went wrong; everything else here grows with quality, or is neither."""
+    return metric.startswith(("perplexity", "loss", "empty_share", "cut_share"))
+
+
+def is_neither(metric: str) -> bool:
+    """Whether more of a figure is neither better nor worse: lengths."""
+    return metric in ("answer_words", "length_ratio")
 
 
 def matrix(found: Evaluation, metric: str) -> pd.DataFrame:
-    """One metric of every model on every category: scores with `gain` over base (positive is better) and `clear`.
+    """One metric of every model on every category: scores with `gain` over base (positive is better), `clear`, `mark` and `against`.
 
-    `clear`: for perplexity the paired bootstrap interval of the difference excludes zero;
-    for other metrics the two intervals don't overlap, which is stricter.
+    `clear`: the paired interval of the difference excludes zero. `mark`: ● where its p-value is below 0.05 among all cells of the metric
+    (Holm), ○ where clear alone. `against`: the difference in words. An older run has no comparisons: see `_unpaired`.
     """
     table = found.scores[found.scores["metric"] == metric].copy()
-    base_name = found.baseline
-    base = table[table["model"] == base_name].set_index("category")[["value", "low", "high"]].add_prefix("base_")
+    base = table[table["model"] == found.baseline].set_index("category")[["value", "low", "high"]].add_prefix("base_")
     table = table.join(base, on="category")
-    sign = -1 if lower_is_better(metric) else 1
-    table["gain"] = sign * (table["value"] - table["base_value"])
+    sign = 0 if is_neither(metric) else -1 if lower_is_better(metric) else 1
+    difference = table["value"] - table["base_value"]
+    table["gain"] = sign * difference
+    tests = found.comparisons[(found.comparisons["metric"] == metric) & (found.comparisons["baseline"] == found.baseline)]
+    if tests.empty:
+        return _unpaired(found, metric, table, difference)
+    tested = tests.set_index(["model", "category"]).reindex(pd.MultiIndex.from_frame(table[["model", "category"]]))
+    low, high, holm = (tested[name].to_numpy(float) for name in ("low", "high", "p_holm"))
+    table["clear"] = (low > 0) | (high < 0)
+    table["mark"] = np.where(holm < 0.05, "●", np.where(table["clear"], "○", ""))
+    spans = zip(difference, low, high, holm, strict=True)
+    table["against"] = [
+        "" if math.isnan(p) else f"{signed(d)} against {found.baseline} ({signed(one)} to {signed(other)}), p {three(p)} after Holm"
+        for d, one, other, p in spans
+    ]
+    return table
+
+
+def _unpaired(found: Evaluation, metric: str, table: pd.DataFrame, difference: pd.Series) -> pd.DataFrame:
+    """The same without comparisons: perplexity by the paired interval, made now; of other metrics the two intervals don't overlap,
+    which is stricter."""
     table["clear"] = (table["low"] > table["base_high"]) | (table["high"] < table["base_low"])
     if metric == "perplexity":
-        others = [model for model in found.models["model"] if model != base_name]
+        others = [model for model in found.models["model"] if model != found.baseline]
         drops = gains(found, others)
         if len(found.general):
             forgotten = gains(replace(found, answers=found.general), others)
             drops = pd.concat([drops, forgotten[forgotten["category"] == GENERAL]])
         sure = {(row.model, row.category): bool(row.low > 0 or row.high < 0) for row in drops.itertuples()}
         table["clear"] = [sure.get(key, False) for key in zip(table["model"], table["category"], strict=True)]
+    table["mark"] = np.where(table["clear"], "○", "")
+    table["against"] = [f"{signed(each)} against {found.baseline}" for each in difference]
     return table
 
 
@@ -200,38 +209,6 @@ def by_question(weights: pd.DataFrame) -> pd.DataFrame:
     return wide.reset_index().rename_axis(columns=None)
 
 
-def win_rates(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Per category and for all: category, n (judged), wins, ties, losses, failed, and the share of wins with its Wilson interval."""
-    rows = []
-    for category in [ALL, *dict.fromkeys(verdicts["category"])]:
-        part = verdicts if category == ALL else verdicts[verdicts["category"] == category]
-        counts = part["verdict"].value_counts()
-        wins, ties, losses = (int(counts.get(word, 0)) for word in ("fine-tuned", "tie", "base"))
-        rate = wilson(wins, wins + ties + losses)
-        rows.append((category, rate.n, wins, ties, losses, len(part) - rate.n, rate.value, rate.low, rate.high))
-    return pd.DataFrame(rows, columns=["category", "n", "wins", "ties", "losses", "failed", "win_rate", "low", "high"])
-
-
-def judged_twice(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts that both orders answered, decided or tied."""
-    words = ["base", "tie", "fine-tuned"]
-    return verdicts[verdicts["first_verdict"].isin(words) & verdicts["second_verdict"].isin(words)]
-
-
-def flips(verdicts: pd.DataFrame) -> Estimate:
-    """Share of pairs whose verdict changed with the order of the answers."""
-    both = judged_twice(verdicts)
-    return wilson(int((both["first_verdict"] != both["second_verdict"]).sum()), len(both))
-
-
-def longer_wins(verdicts: pd.DataFrame) -> Estimate:
-    """Share of decided pairs with answers of unequal length that the longer answer won."""
-    lengths = verdicts["candidate_prediction"].str.split().str.len() - verdicts["base_prediction"].str.split().str.len()
-    decided = verdicts["verdict"].isin(["fine-tuned", "base"]) & (lengths != 0)
-    won = (verdicts["verdict"] == "fine-tuned") == (lengths > 0)
-    return wilson(int((won & decided).sum()), int(decided.sum()))
-
-
 def side_by_side(found: Evaluation, candidate: str) -> pd.DataFrame:
     """category, question, reference, base and candidate predictions, and `gain`: nats per token that the reference costs less."""
     keys = ["category", "question", "reference"]
@@ -242,6 +219,16 @@ def side_by_side(found: Evaluation, candidate: str) -> pd.DataFrame:
     table = pairs[[*keys, "prediction_base", "prediction_candidate", "model_candidate"]].copy()
     table.columns = pd.Index([*keys, "base", "candidate", "model"])
     return table.assign(gain=per_token[0] - per_token[1])
+
+
+def with_flags(found: Evaluation, pairs: pd.DataFrame) -> pd.DataFrame:
+    """side_by_side's pairs with `base_flags` and `flags`: of each answer the flags of flags.csv and their details."""
+    keys, known = ["model", "category", "question"], dict[tuple[str, ...], dict[str, str]]()
+    for *key, flag, detail in found.flags[[*keys, "flag", "detail"]].itertuples(index=False):
+        known.setdefault(tuple(key), {})[flag] = detail
+    base = [known.get((found.baseline, *key), {}) for key in zip(pairs["category"], pairs["question"], strict=True)]
+    ours = [known.get(key, {}) for key in zip(*(pairs[name] for name in keys), strict=True)]
+    return pairs.assign(base_flags=base, flags=ours)
 
 
 def best_median_worst(pairs: pd.DataFrame) -> list[tuple[str, pd.Series]]:

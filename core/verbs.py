@@ -37,5 +37,8 @@ VERBS = {
     "route": Verb(config.RouteConfig, "core.merge.route:run", "desk"),
     "evaluate": Verb(config.EvaluateConfig, "core.evaluate.run:run", "device"),
     "judge": Verb(config.JudgeConfig, "core.judge.run:run", "desk"),
+    "audit": Verb(config.AuditConfig, "core.judge.import_verdicts:run", "desk"),
+    "arena": Verb(config.ArenaConfig, "core.judge.arena:run", "desk"),
+    "claims": Verb(config.ClaimsConfig, "core.claims.run:run", "desk"),
     "demo": Verb(config.DemoConfig, "core.demo:run", "device"),
 }

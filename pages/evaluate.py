@@ -3,41 +3,68 @@
 import pandas as pd
 import streamlit as st
 
-from core import charts, exports, findings, queries, results
+from core import charts, exports, findings, model_findings, queries, results
 from core.queries import OWN, Evaluation
 from core.results import ALL, GENERAL
-from core.wording import count, plain, three
-from pages import cards, form, parts
+from core.wording import plain, three
+from pages import evaluate_answers, form, parts
 
 FIELDS = ["data", "models", "base_model", "system_prompt", "split", "limit", "metrics", "encoder", "max_new_tokens"]
 
 
 def picture(found: Evaluation, finding: str) -> None:
-    """The matrix for one metric."""
-    metrics = list(dict.fromkeys(found.scores["metric"]))
+    """The matrix for one metric, and what it says of each model."""
+    judged = parts.win_rates(found.run.run_id)
+    metrics = [*dict.fromkeys(found.scores["metric"]), *judged]
     if not metrics:
         st.caption("This evaluation has no scores: no metric was chosen.")
         return
-    metric = st.segmented_control("Metric", metrics, default=metrics[0], key="metric", bind="query-params", required=True) or metrics[0]
-    table = parts.matrix(found.run.run_id, metric)
+    metric = st.selectbox("Metric", metrics, key="metric", bind="query-params", width=420) or metrics[0]
+    table = judged[metric] if metric in judged else parts.matrix(found.run.run_id, metric)
     with st.container(key="matrix"):
         figure = charts.matrix(
             table, metric, list(found.models["model"]), [*found.categories, ALL, *([GENERAL] if len(found.general) else [])]
         )
         st.plotly_chart(figure, alt=finding, config={"displayModeBar": False})
-    better = "Lower" if queries.lower_is_better(metric) else "Higher"
-    how = "the paired bootstrap interval of the difference excludes zero" if metric == "perplexity" else "the 95 % intervals don't overlap"
-    st.caption(
-        f"{better} is better. Green-blue: better than {plain(found.baseline)}, orange: worse. ● {how}. Signature: "
-        f"{plain(str(table['signature'].iloc[0]))}"
+    st.caption(plain(legend(found, metric, judged=metric in judged)))
+    if withheld := [reason for reason in dict.fromkeys(table["reason"]) if reason.startswith("withheld")]:
+        st.warning(f"These figures are {plain(withheld[0])}. See the Judge page.", icon=":material/block:")
+    if said := model_findings.sentences(found, metric):
+        with st.expander("What each model gained, harmed and cost", expanded=True):
+            st.markdown("\n".join(f"- **{'Own adapters' if name == OWN else plain(name)}**: {plain(each)}" for name, each in said.items()))
+    figures(found, metric, table)
+
+
+def legend(found: Evaluation, metric: str, judged: bool) -> str:
+    """How to read the matrix."""
+    colours = f"Green-blue: better than {found.baseline}, orange: worse."
+    if judged:
+        return f"Share of wins against {found.baseline}. {colours} ● more wins than losses, or fewer: the 95 % interval excludes one half."
+    if queries.is_neither(metric):
+        better = "Neither more nor less is better."
+    else:
+        better = f"{'Lower' if queries.lower_is_better(metric) else 'Higher'} is better. {colours}"
+    if found.comparisons.empty:
+        how = "the paired interval of the difference excludes zero" if metric == "perplexity" else "the 95 % intervals don't overlap"
+        return f"{better} ○ {how}."
+    others = f" {GENERAL}: questions about other matters; what is worse there was forgotten." if len(found.general) else ""
+    return (
+        f"{better} ○ the 95 % interval of the paired difference excludes zero; ● also when held against all cells of the metric at once "
+        f"(Holm, p below 0.05).{others}"
     )
-    if len(found.general):
-        st.caption(plain(f"{GENERAL}: questions about other matters. What is worse than {found.baseline} there was forgotten."))
+
+
+def figures(found: Evaluation, metric: str, table: pd.DataFrame) -> None:
+    """All numbers behind the matrix, and what they depend on."""
     with st.expander("All figures with intervals"):
-        columns = ["category", "model", "metric", "value", "low", "high", "n", "reason"]
+        columns = ["category", "model", "metric", "value", "low", "high", "n", "against", "reason"]
         shown = table[columns].assign(**{name: [three(value) for value in table[name]] for name in ("value", "low", "high")})
         st.dataframe(shown, hide_index=True, alt=f"{metric} of every model on every category")
-        parts.download("scores.csv", found.scores, "Download all scores as CSV")
+        st.caption(f"Signature: {plain(str(table['signature'].iloc[0]))}")
+        with st.container(horizontal=True):
+            parts.download("scores.csv", found.scores, "Download all scores as CSV")
+            if len(found.comparisons):
+                parts.download("comparisons.csv", found.comparisons)
 
 
 def routes(found: Evaluation) -> None:
@@ -57,51 +84,12 @@ def routes(found: Evaluation) -> None:
         parts.download("route_weights.csv", every)
 
 
-def answers(found: Evaluation) -> None:
-    """Reference, base and candidate to the same question."""
-    st.subheader("Answers side by side", anchor=False)
-    row = st.columns(4, vertical_alignment="bottom")
-    candidates = list(dict.fromkeys([*found.compared, *(m for m in found.models["model"] if m != found.baseline)]))
-    if not candidates:
-        st.caption("Only one model was evaluated, so there is nothing to set beside it.")
-        return
-    naming = {OWN: "own adapter of the category"}
-    model = (
-        row[0].selectbox("Model", candidates, format_func=lambda name: naming.get(name, name), key="model", bind="query-params")
-        or candidates[0]
-    )
-    category = row[1].selectbox("Category", ["all", *found.categories], key="category", bind="query-params")
-    order = row[2].selectbox("Order", ["file", "largest gain", "smallest gain"], key="order", bind="query-params")
-    text = row[3].text_input("Contains", key="contains", bind="query-params", placeholder="text in question or answer")
-    pairs = filtered(queries.side_by_side(found, model), category or "all", order or "file", text or "")
-    st.caption(f"{count(len(pairs), 'question')}. Gain: how many nats per token less the reference costs than with the base. Choose a row.")
-    if pairs.empty:
-        return
-    shown = pairs.assign(gain=pairs["gain"].round(3))[["category", "question", "gain", "reference", "base", "candidate"]]
-    event = st.dataframe(
-        shown, hide_index=True, on_select="rerun", selection_mode="single-row", height=260, key="pairs", alt="Answers side by side"
-    )
-    chosen = event["selection"]["rows"]
-    pair = pairs.iloc[chosen[0] if chosen and chosen[0] < len(pairs) else 0]
-    st.text(pair["question"])
-    mark = st.toggle("Mark words shared with the reference", key="mark", bind="query-params")
-    cards.texts(pair["reference"], pair["base"], pair["candidate"], pair["model"], key="pair", mark=mark)
-
-
-def filtered(pairs: pd.DataFrame, category: str, order: str, text: str) -> pd.DataFrame:
-    """Pairs of one category that contain a text, in an order."""
-    if category != "all":
-        pairs = pairs[pairs["category"] == category]
-    if text:
-        columns = pairs[["question", "reference", "base", "candidate"]]
-        pairs = pairs[columns.apply(lambda column: column.str.contains(text, case=False, regex=False)).any(axis=1)]
-    return pairs if order == "file" else pairs.sort_values("gain", ascending=order == "smallest gain", kind="stable")
-
-
 def downloads(found: Evaluation) -> None:
     """answers.csv, and one file per model and category under the second source's names."""
     with st.expander("Downloads"):
         parts.download("answers.csv", found.answers)
+        if len(found.flags):
+            parts.download("flags.csv", found.flags)
         files = exports.answers(found)
         name = st.selectbox("Question, answer and prediction of", list(files), key="export")
         parts.download(name, files[name], key="download-export")
@@ -119,7 +107,8 @@ if evaluations:
     parts.watch("evaluate")
     picture(evaluation, sentence)
     routes(evaluation)
-    answers(evaluation)
+    evaluate_answers.counts(evaluation)
+    evaluate_answers.show(evaluation)
     downloads(evaluation)
 else:
     parts.empty(

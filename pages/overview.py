@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from core import charts, findings, paths, queries, results, runs
+from core import charts, findings, paths, queries, runs, verdict_findings
 from core.config import DemoConfig
 from core.queries import OWN
 from core.results import ALL
 from core.wording import count, duration, plain, seconds_between, signed, three
-from pages import cards, form, parts
+from pages import audit_card, cards, form, parts, verdict_tables
 
 
 def road() -> None:
@@ -55,6 +55,18 @@ def examples(found: queries.Evaluation) -> None:
         cards.texts(row["reference"], row["base"], row["candidate"], row["model"], key=f"example-{label}")
 
 
+def judge() -> None:
+    """What the newest judged run found, with the light of each judge's audit card beside it."""
+    judged = verdict_tables.runs()[:1]
+    if not judged:
+        return
+    st.subheader("The judge", anchor=False)
+    for each in verdict_tables.judged(judged[0]).values():
+        st.markdown(plain(verdict_findings.withheld(each) if each.withheld else each.sentence))
+        audit_card.light(each.light)
+    st.page_link("pages/judge.py", label="The audit, and every verdict", icon=":material/arrow_forward:")
+
+
 def demo() -> None:
     """Start the demo: the whole road, small."""
     with st.expander("Run the demo yourself"):
@@ -87,11 +99,7 @@ else:
         figures(evaluation)
         st.plotly_chart(charts.dumbbells(gains[gains["category"] != ALL]), alt=finding, config={"displayModeBar": False})
         examples(evaluation)
-    judged = queries.runs_with("judge", "verdicts.csv")
-    if judged:
-        verdicts = parts.table(judged[0], "verdicts.csv", results.Verdict)
-        st.subheader("The judge", anchor=False)
-        st.markdown(plain(findings.verdicts(queries.win_rates(verdicts), verdicts)))
+    judge()
     took = duration(seconds_between(evaluation.run.started_at, evaluation.run.finished_at))
     st.caption(f"From evaluation {parts.label(evaluation.run)}, which took {took}. Folder: {plain(str(paths.results()))}")
     demo()

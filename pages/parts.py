@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from core import progress, queries, results, runs
+from core import progress, queries, results, runs, win_matrix
 from core.config import Config
 from core.errors import UserError
 from core.results import Row
@@ -35,6 +35,8 @@ def navigation() -> StreamlitPage:
             "Prove": [
                 st.Page("pages/evaluate.py", title="Evaluate", icon=":material/grid_on:"),
                 st.Page("pages/judge.py", title="Judge", icon=":material/balance:"),
+                st.Page("pages/arena.py", title="Arena", icon=":material/how_to_vote:"),
+                st.Page("pages/claims.py", title="Claims", icon=":material/fact_check:"),
             ],
             "Work": [st.Page("pages/jobs.py", title="Jobs", icon=":material/list_alt:")],
         }
@@ -47,7 +49,7 @@ def app() -> None:
     st.html(HERE / "style.html")
     page = navigation()
     with st.sidebar:
-        status_line()
+        status_line(names=page.url_path != "arena")
     st.session_state["inside"] = True
     try:
         page.run()
@@ -138,20 +140,26 @@ def matrix(run_id: str, metric: str) -> pd.DataFrame:
     return queries.matrix(queries.evaluation(runs.read(run_id)), metric)
 
 
+@st.cache_data(show_spinner=False, max_entries=8, ttl=60)
+def win_rates(run_id: str) -> dict[str, pd.DataFrame]:
+    """win_matrix.win_rates of a finished evaluation; judge runs join within a minute."""
+    return win_matrix.win_rates(queries.evaluation(runs.read(run_id)))
+
+
 def label(run: Run) -> str:
     """A run in one line: when, what of, how it stands."""
     demo = " · demo" if run.parent else ""
     return f"{day(run.created_at)}{demo} · {run.run_id[-4:]}" + ("" if run.status == "done" else f" · {run.status}")
 
 
-def pick_run(found: list[Run], key: str) -> Run:
-    """Choose one of several runs of a verb; the run's id stands in the URL."""
+def pick_run(found: list[Run], key: str, said: Callable[[Run], str] = label) -> Run:
+    """Choose one of several runs of a verb, each `said` in one line; the run's id stands in the URL."""
     if len(found) == 1:
         return found[0]
     by_id = {run.run_id: run for run in found}
     if key not in st.session_state and st.query_params.get(key) in by_id:
         st.session_state[key] = st.query_params[key]
-    chosen = st.selectbox("Run", list(by_id), format_func=lambda run_id: label(by_id[run_id]), key=key) or found[0].run_id
+    chosen = st.selectbox("Run", list(by_id), format_func=lambda run_id: said(by_id[run_id]), key=key) or found[0].run_id
     st.query_params[key] = chosen
     return by_id[chosen]
 
@@ -230,23 +238,25 @@ def download_file(file: Path, label: str) -> None:
         st.download_button(label, file.read_bytes, file.name, on_click="ignore", icon=icon, key=key)
 
 
-def status_line() -> None:
-    """Sidebar: base model, device, and what is running with its time left."""
+def status_line(names: bool = True) -> None:
+    """Sidebar: base model, device, and what is running with its time left. Without `names` nothing in it names a model."""
     from core.jobs import local
 
     active = local.reconcile()
     newest = next((run for run in runs.listing() if "base_model" in run.config), None)
     name = str(newest.config["base_model"]) if newest else "bundled"
-    st.caption(f"Base model: {plain(BUNDLED if name == 'bundled' else Path(name).name)}  \nDevice: {device()}")
-    live(_status, bool(active))
+    base = f"Base model: {plain(BUNDLED if name == 'bundled' else Path(name).name)}  \n" if names else ""
+    st.caption(f"{base}Device: {device()}")
+    live(lambda: _status(names), bool(active))
 
 
-def _status() -> None:
+def _status(names: bool) -> None:
     running, queued = runs.listing(status="running"), runs.listing(status="queued")
     running = [run for run in running if not any(other.parent == run.run_id for other in running)]
     for run in running:
         said = progress.latest(run.run_id)
-        st.progress(said.share if said else 0.0, f"{run.verb}: {plain(said.text) if said else 'starting'}")
+        text = "starting" if said is None else plain(said.text) if names else f"{said.share:.0%}"
+        st.progress(said.share if said else 0.0, f"{run.verb}: {text}")
     if queued:
         st.caption(f"{len(queued)} waiting")
     if not running and not queued:

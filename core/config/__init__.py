@@ -4,8 +4,9 @@ The sentence under a field is its help on the page and in `--help`.
 """
 
 from core.config.demo import DemoConfig
-from core.config.evaluate import EvaluateConfig, JudgeConfig
+from core.config.evaluate import EvaluateConfig
 from core.config.fields import Config, DataConfig, DatasetConfig, ModelConfig
+from core.config.judge import ArenaConfig, AuditConfig, ClaimsConfig, JudgeConfig, PairsConfig
 from core.config.merge import ExportConfig, MergeConfig, RouteConfig, SearchConfig
 from core.config.serve import ServeConfig
 from core.config.train import PlanConfig, TrainConfig
@@ -16,6 +17,9 @@ from core.train import METHODS
 
 __all__ = [
     "CHOICES",
+    "ArenaConfig",
+    "AuditConfig",
+    "ClaimsConfig",
     "Config",
     "DataConfig",
     "DatasetConfig",
@@ -25,6 +29,7 @@ __all__ = [
     "JudgeConfig",
     "MergeConfig",
     "ModelConfig",
+    "PairsConfig",
     "PlanConfig",
     "RouteConfig",
     "SearchConfig",

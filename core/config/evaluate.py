@@ -1,12 +1,11 @@
-"""Evaluating and judging."""
+"""Evaluating."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.config.fields import Config, ModelConfig, Seed, Some, one_of
+from core.config.fields import ModelConfig, Seed, Some, one_of
 from core.evaluate import METRICS
-from core.judge import BACKENDS
 
 
 class EvaluateConfig(ModelConfig):
@@ -30,34 +29,3 @@ class EvaluateConfig(ModelConfig):
     """Answers generated side by side."""
     seed: Seed = 0
     """Seed of the bootstrap intervals."""
-
-
-class JudgeConfig(Config):
-    """Ask a judge which answer is closer in meaning to the reference: base, fine-tuned, or tie. Both orders."""
-
-    answers: str = "last"
-    """Answers to judge: a run id of an evaluation, a path to an answers.csv, or 'last'."""
-    base: str = "base"
-    """Model that the candidate is compared with."""
-    candidate: str = "own"
-    """Model to be judged, as named in the answers; 'own': each category's own adapter."""
-    backend: Annotated[str, one_of(BACKENDS, "judge backend")] = "similarity"
-    """Who judges."""
-    base_url: str | None = None
-    """Base URL of an OpenAI-compatible server, for backend openai."""
-    judge_model: str | None = None
-    """Model id of the judge. Empty: the backend's default."""
-    prompt: str = "meaning"
-    """Id of the prompt file in core/judge/prompts."""
-    limit: int | None = Field(None, ge=1)
-    """At most this many questions per category."""
-    max_tokens: int = Field(256, ge=1, le=8192)
-    """Token budget of a reply; reasoning models spend part of it on hidden text."""
-    timeout_seconds: float = Field(60, gt=0)
-    """How long to wait for one reply."""
-    retries: int = Field(5, ge=0, le=100)
-    """How often a call that was refused, broke off or timed out is tried again."""
-    concurrency: int = Field(4, ge=1, le=256)
-    """Calls under way at once."""
-    seed: Seed = 0
-    """Seed sent to the judge, and of the bootstrap interval."""

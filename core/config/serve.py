@@ -8,7 +8,7 @@ from core.config.fields import Config
 
 
 class ServeConfig(Config):
-    """Keep the base model and its adapters in memory, and answer by any mix of them over HTTP, on this machine alone."""
+    """Keep the base model and its adapters in memory, and answer over HTTP, on this machine alone: OpenAI's API at /v1, and any mix."""
 
     base_model: str = "bundled"
     """Base model: 'bundled' (SmolLM2-135M-Instruct), a local folder, or a hub id."""

@@ -4,11 +4,13 @@ A row becomes the chat template's prompt and the answer with its end token; only
 (Wolf et al. 2020, transformers' chat templates; prompt and answer are tokenised apart, so the border is exact).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,6 +63,21 @@ class Prompter:
         """Token ids of the prompt, up to where the model's answer begins. A prompt is never cut."""
         return self._ids([self._text(question, category)])[0]
 
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Token ids of a conversation ({role: system, user or assistant, content}), up to where the model's answer begins.
+
+        Where the template takes no system message, it opens the first message of the user. Raises UserError for turns that it refuses.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return self._ids([self._rendered(self._without_system(messages))])[0]
+        except TemplateError as error:
+            raise UserError(
+                f"The base model's chat template refuses these messages ({str(error).rstrip('.')}). "
+                "Let user and assistant take turns, the user first and last."
+            ) from None
+
     def encode(self, question: str, answer: str, category: str) -> Encoded:
         """Prompt and answer; an answer that does not fit is cut at its end and then has no end token."""
         return self.encode_all([(question, answer, category)])[0]
@@ -82,6 +99,17 @@ class Prompter:
         if not self._takes_system:
             return self._rendered([{"role": "user", "content": f"{system}\n\n{question}"}])
         return self._rendered([{"role": "system", "content": system}, {"role": "user", "content": question}])
+
+    def _without_system(self, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+        """The messages as the template takes them."""
+        found = [dict(message) for message in messages]
+        systems = [message["content"] for message in found if message["role"] == "system"]
+        if not systems or self._takes_system:
+            return found
+        turns = [message for message in found if message["role"] != "system"]
+        if not turns or turns[0]["role"] != "user":
+            return [{"role": "user", "content": "\n\n".join(systems)}, *turns]
+        return [{"role": "user", "content": "\n\n".join([*systems, turns[0]["content"]])}, *turns[1:]]
 
     @cached_property
     def _takes_system(self) -> bool:

@@ -21,10 +21,22 @@ METRICS = {
         "Post 2018, A Call for Clarity in Reporting BLEU Scores, arXiv:1804.08771",
         "Corpus BLEU by sacreBLEU, 0 to 100; higher is better.",
     ),
+    "chrf": Entry(
+        "chrF",
+        "core.evaluate.chrf:chrf",
+        "Popović 2015, chrF: character n-gram F-score for automatic MT evaluation, W15-3049",
+        "Overlap of runs of characters by sacreBLEU, 0 to 100; higher is better.",
+    ),
     "rouge": Entry(
         "ROUGE-1, ROUGE-2, ROUGE-L",
         "core.evaluate.rouge:rouge",
         "Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries",
         "Overlap of words, word pairs and the longest common subsequence, F-measure; higher is better.",
+    ),
+    "lengths": Entry(
+        "Lengths",
+        "core.evaluate.lengths:lengths",
+        "Counts of this project",
+        "Words per answer, words per word of the reference, and the shares of answers that are empty or cut.",
     ),
 }

@@ -1,6 +1,6 @@
 """What a metric gets and what it gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ class Batch:
     """Encoder of BERTScore: 'bundled', a folder, or a hub id."""
     device: str
     """Where an encoder computes."""
+    finishes: Sequence[str] = ()
+    """stop or length, as in answers.csv; empty where that isn't known."""
 
 
 @dataclass(frozen=True)

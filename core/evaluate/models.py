@@ -2,9 +2,10 @@
 bank; and what can't join a bank, DoRA adapters and whole models."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core import adapter, paths, results, routing
 from core.errors import UserError
@@ -142,7 +143,7 @@ def _mix(folder: Path) -> dict[Path, float]:
     if (folder / adapter.WEIGHTS).exists():
         return {folder: 1.0}
     recipe = adapter.read_info(folder).get("recipe") or {}
-    if recipe.get("strategy") != "linear":
+    if not _is_exact_sum(recipe):
         raise UserError(
             f"{folder} has neither {adapter.WEIGHTS} nor the recipe of an exact weighted sum in its run.json, so there is nothing "
             "to evaluate. Copy its weights there, or merge again."
@@ -160,6 +161,17 @@ def _mix(folder: Path) -> dict[Path, float]:
         for part, share in _mix(parent).items():
             mix[part] = mix.get(part, 0.0) + weight * share
     return mix
+
+
+def _is_exact_sum(recipe: Mapping[str, Any]) -> bool:
+    """Whether a recipe stands for what a bank's weights give: the sum of whole deltas, at a rank that cuts nothing off."""
+    if recipe.get("strategy") not in ("linear", "cat") or recipe.get("space", "delta") != "delta":
+        return False
+    configs = [
+        adapter.read_config(adapter.find(name)) for name, weight in zip(recipe["adapters"], recipe["weights"], strict=True) if weight
+    ]
+    whole = sum(max(config["r"], *(config.get("rank_pattern") or {"": 0}).values()) for config in configs)
+    return recipe.get("rank") is None or recipe["rank"] >= whole
 
 
 def _shown(folder: Path) -> str:

@@ -14,8 +14,10 @@ from core.data.read import QA, read
 from core.errors import UserError
 from core.evaluate import METRICS, alone, general
 from core.evaluate.batch import Batch
+from core.evaluate.compare import compare
+from core.evaluate.flags import flag
 from core.evaluate.models import Model, find_models
-from core.evaluate.scores import score
+from core.evaluate.scores import measure, of_each, score, table
 from core.evaluate.side_by_side import SideBySide
 from core.models.generate import generate
 from core.models.load import BaseModel, load
@@ -27,7 +29,10 @@ ROUTE_WEIGHTS = "route_weights.csv"
 
 
 def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
-    """Write models.csv, answers.csv, scores.csv and where there are routes route_weights.csv; return their paths and headline figures."""
+    """Write models, answers, scores, answer_scores, comparisons, flags and where there are routes route_weights, each as CSV.
+
+    Return their paths and headline figures.
+    """
     dataset = read(config)
     questions = dataset.select(config.split, limit=config.limit)
     if not questions:
@@ -47,15 +52,22 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
     empty = {category: dataset.empty_reason(category, config.split) for category in dataset.categories}
     empty |= {results.GENERAL: ""} if others else {}
-    scores = score(answers, _batch(config, base, answers), config.metrics, empty, config.seed, workspace.say)
-    tables = {
-        "models": results.write(workspace.path / "models.csv", [model.row for model in models], results.Model),
-        "answers": results.write(workspace.path / "answers.csv", answers, results.Answer),
-        "scores": results.write(workspace.path / "scores.csv", scores, results.Score),
+    measures = measure(_batch(config, base, answers), config.metrics, workspace.say)
+    scores, rows = score(answers, measures, empty, config.seed), [model.row for model in models]
+    tables: dict[str, tuple[Sequence[results.Row], type[results.Row]]] = {
+        "models": (rows, results.Model),
+        "answers": (answers, results.Answer),
+        "scores": (scores, results.Score),
+        "answer_scores": (of_each(answers, measures), results.AnswerScore),
+        "comparisons": (compare(answers, rows, measures, config.seed), results.Comparison),
+        "flags": (flag(answers, dataset.select("train")), results.Flag),
     }
+    written = {name: results.write(workspace.path / f"{name}.csv", *each) for name, each in tables.items()}
     if (workspace.path / ROUTE_WEIGHTS).exists():
-        tables["route_weights"] = workspace.path / ROUTE_WEIGHTS
-    return {name: str(path.relative_to(paths.home())) for name, path in tables.items()} | _headline(scores)
+        written["route_weights"] = workspace.path / ROUTE_WEIGHTS
+    for line in table(scores):
+        workspace.say(line)
+    return {name: str(path.relative_to(paths.home())) for name, path in written.items()} | _headline(scores)
 
 
 def answer(
@@ -140,6 +152,7 @@ def _batch(config: EvaluateConfig, base: BaseModel, answers: Sequence[results.An
         f"|max_seq_length:{config.max_seq_length}|{versions}",
         encoder=config.encoder,
         device=str(base.device),
+        finishes=[each.finish for each in answers],
     )
 
 

@@ -21,4 +21,22 @@ BACKENDS = {
         "https://platform.openai.com/docs/api-reference/chat",
         "Any OpenAI-compatible server (vLLM, llama.cpp, a provider); the key comes from OPENAI_API_KEY.",
     ),
+    "engine": Entry(
+        "Lyceum's engine",
+        "core.judge.engine:Engine",
+        "https://platform.openai.com/docs/api-reference/chat",
+        "A model that Lyceum's own engine serves: the base, an adapter or a merge, by its name as judge_model.",
+    ),
+    "llamacpp": Entry(
+        "A GGUF file (llama.cpp)",
+        "core.judge.llamacpp:LlamaCpp",
+        "https://github.com/ggml-org/llama.cpp",
+        "A language model from a GGUF file, run here by llama.cpp (package xllamacpp); judge_model is the file's path.",
+    ),
+    "perplexity": Entry(
+        "Likelihood of the reference (no prompt)",
+        "core.judge.perplexity:Perplexity",
+        "Yuan, Neubig and Liu 2021, BARTScore, arXiv:2106.11520",
+        "Which answer makes the reference more likely, offline. It reads no prompt: a baseline for real judges.",
+    ),
 }

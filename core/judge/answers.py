@@ -1,5 +1,7 @@
 """Which answers are judged: an answers.csv is found, read and paired. It may come from an evaluation here, or from anywhere else."""
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from core import paths, results, runs
-from core.config import JudgeConfig
+from core.config import PairsConfig
 from core.errors import UserError
+from core.judge.formats.answers import foreign
 
 COLUMNS = ("model", "category", "question", "reference", "prediction")
 """What an answers table must have; other columns may be there or not."""
@@ -26,6 +29,14 @@ class Pair:
     reference: str
     base_prediction: str
     candidate_prediction: str
+    nth: int = 0
+    """How often the same question with the same reference stood before it."""
+
+    @property
+    def key(self) -> str:
+        """An id by content, the same in every run: of category, question, reference, both answers and `nth`; not of the models' names."""
+        texts = [self.category, self.question, self.reference, self.base_prediction, self.candidate_prediction, self.nth]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class Pairs:
     """What was left out, and which categories have several own adapters; often empty."""
 
 
-def find(config: JudgeConfig) -> Path:
+def find(config: PairsConfig) -> Path:
     """The answers.csv of a run, of the newest finished evaluation ('last'), or at a path."""
     if config.answers == "last":
         done = [run.path / "answers.csv" for run in runs.listing("evaluate", "done")]
@@ -46,7 +57,7 @@ def find(config: JudgeConfig) -> Path:
         return done[0]
     given = Path(config.answers).expanduser()
     for place in (paths.results() / given / "answers.csv", given / "answers.csv", given):
-        if place.is_file():
+        if place.is_file() or (place.is_dir() and any(place.glob("*.json"))):
             return place
     raise UserError(
         f"There are no answers at '{config.answers}': it is neither a run in {paths.results()} that has an answers.csv, nor a file. "
@@ -54,7 +65,7 @@ def find(config: JudgeConfig) -> Path:
     )
 
 
-def pair(file: Path, config: JudgeConfig) -> Pairs:
+def pair(file: Path, config: PairsConfig) -> Pairs:
     """Base and candidate answers to the same (category, question, reference), at most `limit` questions per category.
 
     Candidate 'own' is every own adapter of the row's category, as models.csv beside the answers says.
@@ -77,7 +88,7 @@ def pair(file: Path, config: JudgeConfig) -> Pairs:
                 left_out[candidate] += 1
             elif config.limit is None or taken[category, candidate] < config.limit:
                 taken[category, candidate] += 1
-                pairs.append(Pair(config.base, candidate, category, question, reference, base_prediction, prediction))
+                pairs.append(Pair(config.base, candidate, category, question, reference, base_prediction, prediction, nth))
     if not pairs:
         raise UserError(
             f"{file} has no question that both '{config.base}' and '{config.candidate}' answered (same category, question and reference), "
@@ -90,6 +101,8 @@ def pair(file: Path, config: JudgeConfig) -> Pairs:
 def _read(file: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
+    if (others := foreign(file)) is not None:
+        return others
     try:
         table = results.read(file, results.Answer)
     except pd.errors.EmptyDataError:
@@ -109,7 +122,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _candidates(file: Path, models: list[str], rows: list[dict[str, Any]], config: JudgeConfig) -> Mapping[str, list[str]]:
+def _candidates(file: Path, models: list[str], rows: list[dict[str, Any]], config: PairsConfig) -> Mapping[str, list[str]]:
     """Category -> the models to be judged on it."""
     if config.candidate != OWN:
         if config.candidate not in models:

@@ -18,8 +18,8 @@ DEFAULT_MODEL = "openai/gpt-oss-20b"
 class Groq(LanguageModel):
     """A model on Groq; the key comes from GROQ_API_KEY."""
 
-    def __init__(self, config: JudgeConfig, on_retry: OnRetry) -> None:
-        """Reach Groq and check the model. Raises UserError."""
+    def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:
+        """Raises UserError when there is no key."""
         import groq
 
         key = os.environ.get("GROQ_API_KEY", "").strip()
@@ -30,4 +30,4 @@ class Groq(LanguageModel):
             )
         client = groq.Groq(api_key=key, base_url=config.base_url, timeout=config.timeout_seconds, max_retries=0)
         chat = Chat(groq, client, key, config.retries, on_retry)
-        super().__init__(chat, config.judge_model or DEFAULT_MODEL, config, key_name="GROQ_API_KEY", budget="max_completion_tokens")
+        super().__init__(chat, model or DEFAULT_MODEL, config, key_name="GROQ_API_KEY", budget="max_completion_tokens")

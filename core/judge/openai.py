@@ -12,8 +12,8 @@ from core.models.chat import Chat
 class OpenAI(LanguageModel):
     """A model at `base_url`; the key comes from OPENAI_API_KEY and may be missing for one's own server."""
 
-    def __init__(self, config: JudgeConfig, on_retry: OnRetry) -> None:
-        """Reach the server and check the model. Raises UserError."""
+    def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:
+        """Raises UserError when there is neither an address nor a key."""
         import openai
 
         base_url = config.base_url or os.environ.get("OPENAI_BASE_URL")
@@ -26,4 +26,4 @@ class OpenAI(LanguageModel):
         client = openai.OpenAI(api_key=key or "none", base_url=base_url, timeout=config.timeout_seconds, max_retries=0)
         chat = Chat(openai, client, key, config.retries, on_retry)
         budget = "max_tokens" if base_url else "max_completion_tokens"
-        super().__init__(chat, config.judge_model, config, key_name="OPENAI_API_KEY", budget=budget)
+        super().__init__(chat, model, config, key_name="OPENAI_API_KEY", budget=budget)

@@ -1,13 +1,31 @@
-"""The memory of a judging run: each reply is on disk the moment it came, so that a resumed run asks nothing twice."""
+"""The memory of replies, shared by all runs and processes: results/.judge_replies.sqlite. What was answered once is never asked again.
+
+A reply is known by the digest of its exact identity: judge, parameters, both messages, and which repeat it is. It is on disk the moment
+it came, with the run that paid for it. Every request is noted beside it, for the limits that a provider sets on a day.
+"""
 
 import hashlib
 import json
+import sqlite3
 import threading
-from dataclasses import asdict, dataclass
+import time
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.judge.backend import Backend, Comparison, Reply
+from core import paths
+from core.judge.backend import Reply, Tokens
+
+DAY = 86400.0
+_TABLES = """
+create table if not exists replies (
+    key text primary key, run text not null, text text not null, finish text not null,
+    prompt_tokens integer, reply_tokens integer, seconds real not null
+) without rowid;
+create table if not exists requests (provider text not null, at real not null, tokens integer not null);
+create index if not exists requests_at on requests (provider, at);
+"""
 
 
 @dataclass(frozen=True)
@@ -16,38 +34,59 @@ class Asked:
 
     reply: Reply
     seconds: float
+    run: str
+    """The run that asked."""
 
 
 class Replies:
-    """replies.jsonl, keyed by the exact identity of what was asked."""
+    """The memory. Safe for threads and processes; a process that is killed loses nothing that it kept."""
 
-    def __init__(self, file: Path) -> None:
-        """Take up what is there; a line that a killed process left unfinished is dropped."""
-        self._file, self._lock = file, threading.Lock()
-        self._known: dict[str, Asked] = {}
-        if file.exists():
-            whole = file.read_bytes().rpartition(b"\n")
-            file.write_bytes(whole[0] + whole[1])
-            for line in whole[0].splitlines():
-                entry = json.loads(line)
-                self._known[entry["key"]] = Asked(Reply(**entry["reply"]), entry["seconds"])
+    def __init__(self, file: Path | None = None) -> None:
+        """Open it, or make it."""
+        file = file or paths.results() / ".judge_replies.sqlite"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._base = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
+        self._base.execute("pragma journal_mode = wal")
+        self._base.execute("pragma synchronous = normal")
+        self._base.executescript(_TABLES)
 
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def get(self, judge: Backend, comparison: Comparison) -> Asked | None:
+    def get(self, key: str) -> Asked | None:
         """The reply to exactly this, if it came before."""
-        return self._known.get(_key(judge.identity(comparison)))
+        sql = "select text, finish, prompt_tokens, reply_tokens, seconds, run from replies where key = ?"
+        found = self._execute(sql, key)
+        return Asked(Reply(*found[0][:4]), *found[0][4:]) if found else None
 
-    def keep(self, judge: Backend, comparison: Comparison, asked: Asked) -> None:
-        """Remember a reply and append it to the file."""
-        key = _key(judge.identity(comparison))
-        line = json.dumps({"key": key, "reply": asdict(asked.reply), "seconds": asked.seconds}, ensure_ascii=False)
-        with self._lock:
-            self._known[key] = asked
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+    def keep(self, key: str, asked: Asked) -> None:
+        """Remember a reply; of two to the same, the first stays."""
+        reply = asked.reply
+        values = (key, asked.run, reply.text, reply.finish, reply.prompt_tokens, reply.reply_tokens, asked.seconds)
+        self._execute("insert or ignore into replies values (?, ?, ?, ?, ?, ?, ?)", *values)
+
+    def spent(self, run: str) -> Tokens:
+        """What the replies took that a run asked for."""
+        sql = "select coalesce(sum(prompt_tokens), 0), coalesce(sum(reply_tokens), 0) from replies where run = ?"
+        return Tokens(*self._execute(sql, run)[0])
+
+    def note(self, provider: str, tokens: int) -> None:
+        """Note a request to a provider, and the tokens that it took."""
+        self._execute("insert into requests values (?, ?, ?)", provider, time.time(), tokens)
+
+    def last_day(self, provider: str) -> tuple[int, int]:
+        """Requests to a provider and their tokens, in the last 24 hours."""
+        sql = "select count(*), coalesce(sum(tokens), 0) from requests where provider = ? and at > ?"
+        requests, tokens = self._execute(sql, provider, time.time() - DAY)[0]
+        return requests, tokens
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._base.close()
+
+    def _execute(self, sql: str, *values: Any) -> list[Any]:
+        with self._lock, closing(self._base.execute(sql, values)) as cursor:
+            return cursor.fetchall()
 
 
-def _key(identity: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def key(identity: list[Any], repeat: int) -> str:
+    """The digest of an identity and of which repeat of it is meant."""
+    return hashlib.sha256(json.dumps([identity, repeat], sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()

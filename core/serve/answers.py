@@ -3,13 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from torch import Tensor
 
+from core.serve.choosing import GREEDY, Sampling, choose
 from core.serve.loaded import Loaded
 from core.serve.making import Making
 from core.serve.mixes import NO_NUMBERS, Mix, Plan
+from core.serve.saying import Saying
 from core.serve.stream import Stream
 
 KEPT_ANSWERS = 4096
@@ -29,11 +32,16 @@ class Ask:
     """Tokens of the answer that stand already."""
     max_new_tokens: int
     """Of the whole answer."""
+    sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer."""
+    verbatim: bool = False
+    """Keep blanks at both ends of the answer."""
 
     @property
     def identity(self) -> Hashable:
         """Asks that have the same answer share it."""
-        return self.plan.identity, self.prompt, self.said, self.max_new_tokens
+        return self.plan.identity, self.prompt, self.said, self.max_new_tokens, self.sampling, self.stop, self.verbatim
 
     @property
     def full(self) -> bool:
@@ -63,10 +71,14 @@ class Row:
     """None while its temporary adapter is being made."""
     tokens: list[int] = field(default_factory=list)
     """Chosen so far, after those that stood already."""
-    text: str = ""
-    """Told so far."""
+    saying: Saying = field(init=False)
+    die: Random = field(init=False)
     listeners: list[tuple[Stream, str]] = field(default_factory=list)
     """Who hears of it, and under which key."""
+
+    def __post_init__(self) -> None:
+        self.saying = Saying(self.ask.said, self.ask.stop, self.ask.verbatim)
+        self.die = Random(self.ask.sampling.seed)
 
     @property
     def prefix(self) -> list[int]:
@@ -86,8 +98,8 @@ class Row:
     def listen(self, stream: Stream, key: str) -> None:
         """From now on `stream` hears of the row; what was told before comes first."""
         self.listeners.append((stream, key))
-        if self.text:
-            stream.tell(key=key, text=self.text)
+        if self.saying.text:
+            stream.tell(key=key, text=self.saying.text)
 
     def tell(self, **event: Any) -> None:
         """Tell all listeners."""
@@ -104,22 +116,15 @@ class Row:
 
     def choose(self, token: int, ends: frozenset[int], tokenizer: Any) -> Answer | None:
         """Add a token and tell what is new. Returns the answer when this finished it."""
-        if token not in ends:
+        ended = token in ends
+        if not ended:
             self.tokens.append(token)
-        finish = "stop" if token in ends else "length" if self.length >= self.ask.max_new_tokens else None
-        self._say(tokenizer, final=finish is not None)
-        return Answer(self.text, finish, self.length) if finish else None
-
-    def _say(self, tokenizer: Any, final: bool) -> None:
-        """Tell the text's new part. Half a character, and blanks that may be the last, wait for what follows."""
-        said = self.ask.said
-        text = tokenizer.decode([*said, *self.tokens], skip_special_tokens=True)
-        text = text[len(tokenizer.decode(said, skip_special_tokens=True)) :].rstrip() if said else text.strip()
-        if not final:
-            text = text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
-        if len(text) > len(self.text):
-            self.tell(text=text[len(self.text) :])
-            self.text = text
+        full = self.length >= self.ask.max_new_tokens
+        new, stopped = self.saying.grow(tokenizer, self.tokens, final=ended or full)
+        if new:
+            self.tell(text=new)
+        finish = "stop" if ended or stopped else "length" if full else None
+        return Answer(self.saying.text, finish, self.length) if finish else None
 
 
 class Answers:
@@ -204,11 +209,11 @@ class Answers:
         loaded.decoding.leave([row for row in loaded.decoding.rows if self.rows.get(row.ask.identity) is not row])
 
     def _choose(self, loaded: Loaded, rows: Sequence[Row], logits: Tensor) -> None:
-        """The most probable token of each row; rows that it finishes leave, and those whose logits are no numbers."""
+        """The next token of each row; rows that it finishes leave, and those whose logits are no numbers."""
         finished = []
-        tokens = logits.argmax(-1)  # NaN counts as the largest
-        sound = logits.gather(-1, tokens[:, None])[:, 0].isfinite()
-        for row, token, is_sound in zip(rows, tokens.tolist(), sound.tolist(), strict=True):
+        sound = logits.amax(-1).isfinite()  # NaN counts as the largest
+        tokens = choose(logits, [row.ask.sampling for row in rows], [row.die for row in rows])
+        for row, token, is_sound in zip(rows, tokens, sound.tolist(), strict=True):
             if not is_sound:
                 finished.append(row)
                 row.refuse(NO_NUMBERS)

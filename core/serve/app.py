@@ -3,7 +3,7 @@
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Any
 
@@ -16,22 +16,18 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core import paths
 from core.errors import UserError
-from core.serve import requests
+from core.serve import openai, requests
 from core.serve.engine import Engine
+from core.serve.offered import adapter_names
+from core.serve.refusals import Refusal, check_at_home, reply
 from core.serve.requests import AnswersAsked, LossesAsked
 from core.serve.stream import Stream
 
 GRACE_SECONDS = 2
 """How long connections may take to close in the end."""
-
-
 HOSTS = ("127.0.0.1", "localhost")
-
-
-class Away(Exception):
-    """The engine has made room for somebody else."""
+KNOWN = "GET /health, GET /v1/models, POST /v1/chat/completions, POST /console/answers or POST /console/losses"
 
 
 class OwnHost:
@@ -46,7 +42,8 @@ class OwnHost:
         if host.partition(":")[0] in HOSTS:
             await self._app(scope, receive, send)
         else:
-            await _said(f"The host '{host[:100]}' is not this engine's. Ask it as {' or '.join(HOSTS)}.", 400)(scope, receive, send)
+            refused = Refusal(f"The host '{host[:100]}' is not this engine's. Ask it as {' or '.join(HOSTS)}.")
+            await reply(refused)(scope, receive, send)
 
 
 class Server(uvicorn.Server):
@@ -72,11 +69,12 @@ def make(engine: Engine) -> FastAPI:
     """The application of an engine."""
     app = FastAPI(title="Lyceum", docs_url=None, redoc_url=None)
     app.add_middleware(OwnHost)
-    app.add_exception_handler(UserError, lambda _, error: _said(str(error), 400))
-    app.add_exception_handler(Away, lambda _, error: _said(str(error), 503))
+    app.add_exception_handler(UserError, lambda _, error: reply(error))
     app.add_exception_handler(RequestValidationError, _bad_fields)
     app.add_exception_handler(HTTPException, _misplaced)
     app.add_exception_handler(Exception, _bug)
+    app.include_router(openai.router(engine), prefix="/v1")
+    app.include_router(openai.router(engine, groq=True), prefix="/openai/v1")
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -91,7 +89,7 @@ def make(engine: Engine) -> FastAPI:
 
     @app.post("/console/answers")
     async def answers(asked: AnswersAsked) -> StreamingResponse:
-        _check_at_home(engine)
+        check_at_home(engine)
         asks = await run_in_threadpool(requests.asks, engine, asked)
         stream = Stream(asked.session)
         engine.answer(stream, asks)
@@ -99,7 +97,7 @@ def make(engine: Engine) -> FastAPI:
 
     @app.post("/console/losses")
     async def losses(asked: LossesAsked) -> StreamingResponse:
-        _check_at_home(engine)
+        check_at_home(engine)
         wanted, note = await run_in_threadpool(requests.losses, engine, asked)
         stream = Stream(asked.session)
         if note:
@@ -110,25 +108,13 @@ def make(engine: Engine) -> FastAPI:
     return app
 
 
-def adapter_names() -> list[str]:
-    """Adapters and merges on disk. A route is none: it can't be part of a mix."""
-    roots = (paths.adapters(), paths.merged_adapters())
-    folders = [file.parent for root in roots for file in sorted(root.glob("*/adapter_config.json"))]
-    return [folder.name for folder in folders if not (folder / paths.ROUTER).exists()]
-
-
-def _check_at_home(engine: Engine) -> None:
-    if not engine.shares and (busy := engine.busy):
-        raise Away(busy)
-
-
 def _sent(engine: Engine, stream: Stream) -> StreamingResponse:
     """The stream's events, server-sent. When the client hangs up, the engine lets go of them."""
 
     async def lines() -> AsyncIterator[str]:
         try:
             async for event in stream.events():
-                yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+                yield f"data: {json.dumps(event)}\n\n"
         finally:
             engine.hang_up(stream)
 
@@ -137,31 +123,23 @@ def _sent(engine: Engine, stream: Stream) -> StreamingResponse:
 
 async def _bad_fields(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return _said(_sentence(error.errors()), 400)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return reply(Refusal(f"The request is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}."))
+    field = ".".join(str(part) for part in first["loc"] if part != "body")
+    why = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return reply(Refusal(f"{field or 'The request'} can't be used: {why}.", param=field or None))
 
 
 async def _misplaced(request: Request, error: Exception) -> JSONResponse:
     """No such address or method, or a body that no parser takes."""
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
-        known = "GET /health, POST /console/answers or POST /console/losses"
-        return _said(f"{request.method} {request.url.path[:100]} is nothing that the engine answers. Ask for {known}.", error.status_code)
-    return _said(f"The request can't be read: {error.detail.rstrip('.')}. Send plain JSON, without deep nesting.", error.status_code)
+        asked = f"{request.method} {request.url.path[:100]}"
+        return reply(Refusal(f"{asked} is nothing that the engine answers. Ask for {KNOWN}.", error.status_code))
+    why = error.detail.rstrip(".")
+    return reply(Refusal(f"The request can't be read: {why}. Send plain JSON, without deep nesting.", error.status_code))
 
 
 async def _bug(_: Request, error: Exception) -> JSONResponse:
-    return _said(f"The engine failed ({type(error).__name__}). This is a bug; its traceback is in results/.engine.log", 500)
-
-
-def _sentence(errors: Sequence[Any]) -> str:
-    """The first thing that is wrong."""
-    first = errors[0]
-    if first["type"] == "json_invalid":
-        return f"The request is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}."
-    field = ".".join(str(part) for part in first["loc"] if part != "body") or "The request"
-    return f"{field} can't be used: {first['msg'].removeprefix('Value error, ').rstrip('.')}."
-
-
-def _said(message: str, status: int) -> JSONResponse:
-    plain = message.encode("utf-8", "backslashreplace").decode()  # half characters, such as \ud800, can't be sent
-    return JSONResponse({"error": {"message": plain, "type": "invalid_request_error" if status < 500 else "unavailable"}}, status)
+    return reply(Refusal(f"The engine failed ({type(error).__name__}). This is a bug; its traceback is in results/.engine.log", 500))

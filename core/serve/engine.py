@@ -40,6 +40,8 @@ class Engine:
     def __init__(self, config: ServeConfig) -> None:
         folder = load.resolve(config.base_model)
         self.config = config
+        self.started = int(time.time())
+        """Unix time."""
         self.device = load.choose_device(config.device)
         self.tokenizer = load.load_tokenizer(config.base_model)
         """For prompts; the thread has one of its own."""

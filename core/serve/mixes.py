@@ -67,7 +67,7 @@ class Mixes:
     """Plans mixes, and keeps the adapters that they need in memory. Safe to use from several threads."""
 
     def __init__(self, base_name: str, base_hash: str) -> None:
-        self._base_name, self._base_hash = base_name, base_hash
+        self._base_name, self.base_hash = base_name, base_hash
         self._lock = threading.Lock()
         self._adapters: OrderedDict[str, Adapter] = OrderedDict()
         """By content hash, and temporary ones by the identity of their plan; the most recently used last."""
@@ -139,7 +139,7 @@ class Mixes:
 
     def _check_base(self, name: str, folder: Path) -> None:
         info = adapter.read_info(folder)
-        if info.get("base_hash") not in (None, self._base_hash):
+        if info.get("base_hash") not in (None, self.base_hash):
             raise UserError(
                 f"'{name}' was trained on {info.get('base_model') or 'another base model'}, and the engine holds {self._base_name}. "
                 "A delta only means something on its own base; start the engine on that one."

@@ -34,7 +34,7 @@ def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     engine = Engine(config)
     word = resident.announce(resident.Engine(address, os.getpid(), config.base_model, runs.now()))
     engine.begin()
-    say(f"The engine answers on {address}")
+    say(f"The engine answers on {address}; OpenAI's clients find it at {address}/v1")
     try:
         app.Server(engine).run(sockets=[listening])
     finally:

@@ -93,7 +93,7 @@ def losses(engine: Engine, asked: LossesAsked) -> tuple[list[tuple[Plan, list[Ro
     for category in [category for listed in wanted for category in listed or []]:
         if category not in known:
             raise UserError(f"'{asked.data}' has no validation rows of a category '{category}'. Choose from: {', '.join(sorted(known))}.")
-    plans = [_plan(engine, mix) for mix in asked.mixes]
+    plans = [plan(engine, mix) for mix in asked.mixes]
     chosen = [[row for row in rows if listed is None or row.category in listed] for listed in wanted]
     return list(zip(plans, chosen, strict=True)), note
 
@@ -106,18 +106,18 @@ def _ask(engine: Engine, prompter: Prompter, row: Question, max_new_tokens: int)
             "that the base model can see. Shorten the question, or lower max_new_tokens."
         )
     said = engine.tokenizer(row.so_far, add_special_tokens=False)["input_ids"] if row.so_far else []
-    return Ask(row.key, _plan(engine, row.mix), tuple(prompt), tuple(said), max_new_tokens)
+    return Ask(row.key, plan(engine, row.mix), tuple(prompt), tuple(said), max_new_tokens)
 
 
-def _plan(engine: Engine, mix: MergeConfig | None) -> Plan:
+def plan(engine: Engine, mix: MergeConfig | None) -> Plan:
     """The plan; adapters of an exact sum are read here, so that what is wrong with them is said at once."""
     try:
         with _usable_names():
-            plan = engine.mixes.plan(mix)
-        engine.mixes.made(plan)
+            found = engine.mixes.plan(mix)
+        engine.mixes.made(found)
     except FileNotFoundError:
         raise UserError(REPLACED) from None
-    return plan
+    return found
 
 
 @contextmanager

@@ -22,24 +22,6 @@ def test_a_model_that_harms_is_said_to() -> None:
     assert "beat the base on 0 of 7 categories, worse on cynic, hacker" in findings.evaluation(found, turned)
 
 
-def test_verdicts_name_the_judge_as_what_it_is() -> None:
-    table = results.read(sample.judge().path / "verdicts.csv", results.Verdict)
-    rates = queries.win_rates(table)
-    sentence = findings.verdicts(rates, table)
-    assert sentence.startswith(f"Own adapters are closer to the reference in {rates['wins'][0]} of 159 questions")
-    assert "2 verdicts failed." in sentence and sentence.endswith("not a language model.")
-    failed = table.assign(verdict="failed")
-    assert findings.verdicts(queries.win_rates(failed), failed).startswith("No answer could be judged: all 161 calls failed.")
-    assert findings.judge_name(table.assign(judge="openai gpt-oss-20b")) == "openai gpt-oss-20b"
-
-
-def test_audit_reports_flips_length_failures() -> None:
-    table = results.read(sample.judge().path / "verdicts.csv", results.Verdict)
-    labels = {label: figure for label, figure, _ in findings.audit(table)}
-    assert labels["Failed or unparsed"] == "2 of 161" and labels["Cost"] == "no tokens"
-    assert set(labels) >= {"Order changed the verdict", "Longer answer won"}
-
-
 def test_dataset_counts_whole_figures_alone() -> None:
     report = results.read(sample.data().path / "report.csv", results.DataRow)
     assert findings.dataset(report, {}) == "1,540 rows in 7 categories; 1 leak between splits; 0.4 % cut at the longest sequence."

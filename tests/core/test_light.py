@@ -8,11 +8,13 @@ from core import paths
 
 LIGHT = [
     *("__main__", "config", "demo", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results"),
-    *("runs", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
+    *("runs", "stats", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
+    *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
+    *("judging", "judge.expected", "pair_metrics", "verdict_findings", "verdict_table", "word_diff", "word_overlap"),
     *("serve", "serve.resident", "serve.client", "serve.process"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]
-CHARTS = ["charts", "loss_curves"]
+CHARTS = ["charts", "loss_curves", "verdict_charts"]
 HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
 
 

@@ -15,15 +15,6 @@ def found() -> queries.Evaluation:
     return queries.evaluation(sample.evaluate())
 
 
-def test_wilson_agrees_with_published_intervals() -> None:
-    estimate = queries.wilson(193, 194)  # facts.md: 97.1-99.9 %
-    assert (round(estimate.low, 3), round(estimate.high, 3)) == (0.971, 0.999)
-    estimate = queries.wilson(81, 263)  # Newcombe 1998, Stat. Med. 17, table I: 0.2553 to 0.3662
-    assert (round(estimate.low, 4), round(estimate.high, 4)) == (0.2553, 0.3662)
-    assert queries.wilson(0, 20).low == 0 and queries.wilson(20, 20).high == 1
-    assert math.isnan(queries.wilson(0, 0).value)
-
-
 def test_perplexity_is_exp_of_total_loss_over_total_tokens() -> None:
     table = pd.DataFrame({"reference_loss": [1.0, 9.0], "reference_tokens": [1, 3]})
     assert queries.perplexity(table) == pytest.approx(math.exp(10 / 4))
@@ -81,27 +72,6 @@ def test_an_evaluation_without_base_compares_with_its_first_model(found: queries
     alone = queries.Evaluation(found.run, kept, found.answers[found.answers["model"] != "base"], found.scores)
     assert alone.baseline == "pooled-lora"
     assert "pooled-lora" not in alone.compared
-
-
-def test_win_rates_leave_failures_out_and_count_them() -> None:
-    words = ["fine-tuned", "fine-tuned", "base", "tie", "failed", "unparsed"]
-    rates = queries.win_rates(pd.DataFrame({"category": ["a"] * 4 + ["b"] * 2, "verdict": words})).set_index("category")
-    assert list(rates.loc[ALL, ["n", "wins", "ties", "losses", "failed"]]) == [4, 2, 1, 1, 2]
-    assert rates.loc[ALL, "win_rate"] == 0.5 and rates.loc["b", "n"] == 0 and math.isnan(rates.loc["b", "win_rate"])
-
-
-def test_flips_and_longer_wins() -> None:
-    table = pd.DataFrame(
-        {
-            "verdict": ["fine-tuned", "tie", "base", "failed"],
-            "first_verdict": ["fine-tuned", "base", "base", "failed"],
-            "second_verdict": ["fine-tuned", "fine-tuned", "base", "base"],
-            "base_prediction": ["a", "a", "a b c", "a"],
-            "candidate_prediction": ["a b", "a b", "a", "a b"],
-        }
-    )
-    assert (queries.flips(table).value, queries.flips(table).n) == (pytest.approx(1 / 3), 3)
-    assert (queries.longer_wins(table).value, queries.longer_wins(table).n) == (1.0, 2)
 
 
 def test_examples_are_chosen_by_rule(found: queries.Evaluation) -> None:

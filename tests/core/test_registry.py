@@ -5,6 +5,7 @@ import pytest
 from core.errors import UserError
 from core.evaluate import METRICS
 from core.judge import BACKENDS
+from core.judge.formats import FORMATS
 from core.merge import ROUTERS, STRATEGIES
 from core.registry import Entry, lookup
 from core.train import METHODS
@@ -12,7 +13,14 @@ from core.verbs import VERBS
 
 ROWS = [
     pytest.param(row, id=f"{table}-{name}")
-    for table, rows in {"methods": METHODS, "strategies": STRATEGIES, "routers": ROUTERS, "metrics": METRICS, "backends": BACKENDS}.items()
+    for table, rows in {
+        "methods": METHODS,
+        "strategies": STRATEGIES,
+        "routers": ROUTERS,
+        "metrics": METRICS,
+        "backends": BACKENDS,
+        "formats": FORMATS,
+    }.items()
     for name, row in rows.items()
 ]
 

@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core import paths, results, runs  # noqa: E402
-from core.results import ALL, Answer, DataRow, Leak, Model, Score, Step, Token, ValidationRow, Verdict  # noqa: E402
+from core.results import ALL, Answer, ArenaPair, DataRow, Leak, Model, Score, Step, Token, ValidationRow, Verdict, Vote  # noqa: E402
 from core.runs import Run, Workspace  # noqa: E402
 
 SCHOOLS = ("cynic", "hacker", "buddhist", "kural", "wisdom", "puritan", "lexicon")
@@ -27,7 +27,7 @@ HOSTILE = "<script>document.title='hacked'</script><b>bold</b> **stars** $x$ :re
 
 def everything() -> dict[str, Run]:
     """A finished run of every verb."""
-    return {"data": data(), "train": train(), "merge": merge(), "evaluate": evaluate(), "judge": judge()}
+    return {"data": data(), "train": train(), "merge": merge(), "evaluate": evaluate(), "judge": judge(), "arena": arena()}
 
 
 def data() -> Run:
@@ -131,6 +131,30 @@ def judge() -> Run:
         return {"verdicts": f"results/{workspace.run.run_id}/verdicts.csv"}
 
     return _run("judge", {"answers": "last", "backend": "similarity"}, fill)
+
+
+def arena() -> Run:
+    """A round on ten questions of the first school; one person has voted on two. The names are those of the evaluation."""
+
+    def fill(workspace: Workspace) -> dict[str, Any]:
+        answers = list(_answers(workspace.run.run_id))[:10]
+        asked = [
+            ArenaPair(f"pair{place}", "base", "cynic-lora", row.category, row.question, row.reference, row.prediction, f"Answer {place}.")
+            for place, row in enumerate(answers)
+        ]
+        results.write(workspace.path / "pairs.csv", asked, ArenaPair)
+        votes = [
+            Vote(runs.now(), workspace.run.run_id, "Ada", *_about(pair), "base", choice, verdict, 4.2)
+            for pair, choice, verdict in zip(asked, ("right", "tie"), ("fine-tuned", "tie"), strict=False)
+        ]
+        results.write(workspace.path / "votes.csv", votes, Vote)
+        return {"questions": len(asked), "names": ["cynic-lora"], "pairs": f"results/{workspace.run.run_id}/pairs.csv"}
+
+    return _run("arena", {"answers": "last"}, fill)
+
+
+def _about(pair: ArenaPair) -> tuple[str, str, str, str, str]:
+    return pair.pair, pair.base, pair.candidate, pair.category, pair.question
 
 
 def _run(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.data.prompt import Prompter
+from core.errors import UserError
 from core.models.load import load_tokenizer
 
 
@@ -43,3 +44,32 @@ def test_a_long_question_leaves_nothing_to_supervise(tokenizer) -> None:
 def test_special_tokens_are_not_doubled(tokenizer) -> None:
     prompt = Prompter(tokenizer).prompt("Q", "cynic")
     assert prompt.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2
+
+
+TURNS = [
+    {"role": "system", "content": "Be terse."},
+    {"role": "user", "content": "I am Ada."},
+    {"role": "assistant", "content": "Hello."},
+    {"role": "user", "content": "Who am I?"},
+]
+STRICT = (
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
+)
+"""As Mistral's: no system message, and turns that alternate."""
+
+
+def test_a_conversation_is_the_chat_templates(tokenizer) -> None:
+    expected = tokenizer.apply_chat_template(TURNS, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert Prompter(tokenizer).conversation(TURNS) == expected
+
+
+def test_where_a_template_takes_no_system_message_it_opens_the_first_turn(tiny_base: Path) -> None:
+    strict = load_tokenizer(str(tiny_base))
+    strict.chat_template = STRICT
+    prompter = Prompter(strict)
+    assert strict.decode(prompter.conversation(TURNS)) == "[user] Be terse.\n\nI am Ada. [assistant] Hello. [user] Who am I? "
+    assert strict.decode(prompter.conversation(TURNS[:1])) == "[user] Be terse. "
+    with pytest.raises(UserError, match=r"refuses these messages \(roles must alternate\). Let user and assistant take turns"):
+        prompter.conversation(TURNS[1:2] * 2)

@@ -27,6 +27,7 @@ from core.models import load
 from core.models.embed import encoder_folder
 from core.models.generate import generate
 from core.runs import Workspace
+from core.wording import three
 
 
 def make_adapter(base, name, seed, folder=None, **info):
@@ -195,6 +196,51 @@ def test_signatures_say_what_a_figure_depends_on(evaluated):
 def test_headline_is_the_figure_over_everything(evaluated):
     assert json.loads(json.dumps(evaluated.outputs))["perplexity"].keys() == set(evaluated.models["model"])
     assert evaluated.outputs["bleu"]["base"] == pytest.approx(value(evaluated.scores, "base", results.ALL, "bleu")["value"])
+
+
+def test_every_model_is_compared_with_the_base_by_a_paired_test(evaluated):
+    table = results.read(evaluated.home / evaluated.outputs["comparisons"], results.Comparison)
+    cell = table.set_index(["model", "baseline", "category", "metric"])
+    for metric in ("perplexity", "bleu", "chrf", "bertscore_f1", "rougeL"):
+        row = cell.loc[("pooled-lora", "base", results.ALL, metric)]
+        scores = [value(evaluated.scores, model, results.ALL, metric)["value"] for model in ("pooled-lora", "base")]
+        assert row["difference"] == pytest.approx(scores[0] - scores[1]) and row["low"] <= row["difference"] <= row["high"]
+        assert 0 < row["p"] <= row["p_holm"] <= 1 and row["n"] == 12
+    assert set(table["model"]) == {"pooled-lora", "cynic-lora", "lexicon-lora", "sum", "own"}
+    assert results.OTHERS in set(table["category"][table["model"] == "cynic-lora"])
+
+
+def test_each_answer_has_its_scores_and_oddities(evaluated):
+    scores = results.read(evaluated.home / evaluated.outputs["answer_scores"], results.AnswerScore)
+    assert len(scores) == 3 * len(evaluated.answers) and set(scores["metric"]) == {"bertscore_f1", "chrf", "rougeL"}
+    mean = scores[(scores["metric"] == "rougeL") & (scores["model"] == "sum")]["value"].mean()
+    assert mean == pytest.approx(value(evaluated.scores, "sum", results.ALL, "rougeL")["value"])
+    flags = results.read(evaluated.home / evaluated.outputs["flags"], results.Flag)
+    cut = evaluated.answers[(evaluated.answers["finish"] == "length") & (evaluated.answers["prediction"] != "")]
+    assert len(cut) and len(flags[flags["flag"] == "cut"]) == len(cut)
+    share = value(evaluated.scores, "base", results.ALL, "cut_share")
+    assert share["value"] == pytest.approx((evaluated.answers[evaluated.answers["model"] == "base"]["finish"] == "length").mean())
+
+
+def test_it_ends_with_a_table_of_scores(evaluated):
+    head, *lines = evaluated.said[-1 - len(evaluated.models) :]
+    assert head.split() == ["perplexity", "bertscore_f1", "bleu", "chrf", "rougeL"]
+    assert [line.split()[0] for line in lines] == evaluated.models["model"].tolist()
+    assert lines[0].split()[1] == three(evaluated.outputs["perplexity"]["base"])
+
+
+@pytest.mark.parametrize("changes", [{"rank": 3}, {"space": "factor"}, {"strategy": "ties"}])
+def test_a_recipe_that_is_no_exact_sum_needs_its_weights(base, changes):
+    make_adapter(base, "one", 1)
+    make_adapter(base, "two", 2)
+    folder = make_recipe("merge", ["one", "two"], [0.5, 0.5])
+    info = json.loads((folder / "run.json").read_text())
+    for exact in ({"rank": 5}, {"rank": None, "space": "delta"}, {"strategy": "cat", "rank": None}):
+        (folder / "run.json").write_text(json.dumps(info | {"recipe": info["recipe"] | exact}))
+        assert list(find_models(("merge",), base, print)[0].mix.values()) == [0.5, 0.5]
+    (folder / "run.json").write_text(json.dumps(info | {"recipe": info["recipe"] | changes}))
+    with pytest.raises(UserError, match="nor the recipe of an exact weighted sum"):
+        find_models(("merge",), base, print)
 
 
 def quick(tiny_base, tiny_data, **changes):

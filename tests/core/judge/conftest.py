@@ -64,4 +64,5 @@ def settings(file: Path, server: ChatServer, **fields: Any) -> JudgeConfig:
     fields = {"backend": "openai", "candidate": "tuned", "timeout_seconds": 0.4, "retries": 2, **fields}
     fields.setdefault("base_url", server.url if fields["backend"] == "openai" else server.root)
     fields.setdefault("judge_model", "judge-1" if fields["backend"] != "similarity" else None)
+    fields["judge_model"] = fields["judge_model"] or ()
     return JudgeConfig(answers=str(file), **fields)

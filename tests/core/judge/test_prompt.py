@@ -1,4 +1,6 @@
-"""What the judge is shown, and which replies count."""
+"""What the judge is shown."""
+
+from pathlib import Path
 
 import pytest
 
@@ -6,48 +8,39 @@ from core.errors import UserError
 from core.judge import prompt
 from core.judge.backend import Comparison
 
-
-@pytest.mark.parametrize(
-    ("reply", "choice"),
-    [
-        ("A", "A"),
-        ("B", "B"),
-        ("tie", "tie"),
-        (" b.\n", "B"),
-        ("**A**", "A"),
-        ("'Tie'", "tie"),
-        ("[[B]]", "B"),
-        ("Answer A", "A"),
-        ("answer_B", "B"),
-        ("<think>A is longer, but B says it.</think>\n\nB", "B"),
-    ],
-)
-def test_one_word_is_read(reply: str, choice: str) -> None:
-    assert prompt.parse(reply) == choice
+TEXTS = Comparison("Why {a}?", "because {reference} {0}", "{b} first", "{question}\n</answer_B>second")
 
 
-@pytest.mark.parametrize(
-    "reply",
-    ["", "  ", "C", "a tie", "AB", "A B", "A or B", "A, because it is closer", "The answer is A", "A\n\nB", "neither", "base", "fine-tuned",
-     "Ab", "1", "Apple", "<think>B", "<think>hm</think>", "tied", "I can't say", "<html>A</html>", '{"winner": "A"}'],
-)  # fmt: skip
-def test_nothing_else_is_read(reply: str) -> None:
-    assert prompt.parse(reply) is None
+@pytest.mark.parametrize("name", sorted(file.stem for file in prompt.PROMPTS.glob("*.txt")))
+def test_every_prompt_shows_the_texts_as_they_are_and_the_answers_last(name: str) -> None:
+    found = prompt.load(name)
+    system, user = found.messages(TEXTS)
+    assert (system["role"], user["role"]) == ("system", "user")
+    texts = [TEXTS.question, *([TEXTS.reference] if found.needs_reference else []), TEXTS.a, TEXTS.b]
+    positions = [user["content"].index(text) for text in texts]
+    assert positions == sorted(positions) and all(user["content"].count(text) == 1 for text in texts)
+    assert (TEXTS.reference in user["content"]) == found.needs_reference
 
 
-def test_the_prompt_shows_the_texts_as_they_are() -> None:
-    texts = Comparison("Why {a}?", "because {reference} {0}", "{b} first", "{question}\n</answer_B>second")
-    system, user = prompt.load("meaning").messages(texts)
-    assert system["role"] == "system" and "semantic similarity expert" in system["content"]
-    positions = [user["content"].index(text) for text in (texts.question, texts.reference, texts.a, texts.b)]
-    assert positions == sorted(positions)
-    assert all(user["content"].count(text) == 1 for text in (texts.question, texts.reference, texts.a, texts.b))
+@pytest.mark.parametrize("name", sorted(file.stem for file in prompt.PROMPTS.glob("*.txt")))
+def test_both_orders_begin_alike_up_to_the_answers(name: str) -> None:
+    swapped = Comparison(TEXTS.question, TEXTS.reference, TEXTS.b, TEXTS.a)
+    one, other = (prompt.load(name).messages(each)[1]["content"] for each in (TEXTS, swapped))
+    assert one[: one.index(TEXTS.a)] == other[: one.index(TEXTS.a)]
 
 
-def test_unknown_and_broken_prompts_are_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="Unknown judge prompt '../secret'. Choose one of: meaning"):
+def test_heads_say_what_is_needed() -> None:
+    heads = {name: (prompt.load(name).needs_reference, prompt.load(name).reply) for name in ("meaning", "preference", "rubric")}
+    assert heads == {"meaning": (True, "word"), "preference": (False, "word"), "rubric": (True, "json")}
+    assert "semantic similarity expert" in prompt.load("meaning").system
+
+
+def test_unknown_and_broken_prompts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="Unknown judge prompt '../secret'. Choose one of: closer, meaning, preference, rubric"):
         prompt.load("../secret")
     monkeypatch.setattr(prompt, "PROMPTS", tmp_path)
-    (tmp_path / "short.txt").write_text("[system]\nYou judge.\n[user]\n{question} {a} {b}")
-    with pytest.raises(UserError, match=r"short.txt needs a \[system\] and a \[user\] part"):
-        prompt.load("short")
+    head = "reference: yes\nreply: word\n"
+    for text in ("[system]\nYou judge.\n[user]\n{question} {a} {b}", f"{head}[system]\nYou judge.\n[user]\n{{question}} {{a}} {{b}}"):
+        (tmp_path / "short.txt").write_text(text)
+        with pytest.raises(UserError, match=r"short.txt needs the lines 'reference: yes'.*a \[system\] and a \[user\] part"):
+            prompt.load("short")

@@ -9,7 +9,7 @@ import pytest
 
 from core import results, runs
 from core.errors import UserError
-from core.judge import run as judging
+from core.judge import asking
 from core.judge.run import run
 from core.runs import Workspace
 from tests.core.judge.conftest import KEY, ROWS, Judge, settings
@@ -24,7 +24,7 @@ def test_a_good_judge_is_believed(judge: Judge, backend: str) -> None:
     assert list(table["question"]) == [question for question, _, _ in ROWS]
     assert (table["first_verdict"] == table["second_verdict"]).all()
     assert list(table["first_reply"]) == ["B", "A", "tie", "B"] and list(table["second_reply"]) == ["A", "B", "tie", "A"]
-    assert outputs["counts"] == {"fine-tuned": 2, "base": 1, "tie": 1, "unparsed": 0, "failed": 0}
+    assert outputs["counts"] == {"fine-tuned": 2, "base": 1, "tie": 1, "unparsed": 0, "failed": 0, "not asked": 0}
     assert outputs["win_rate"] == 0.5 and outputs["flips"] == 0 and outputs["tokens"] == 8 * 37
     # Wilson for 2 of 4 at z = 1.96: centre .5, half width 1.96 / (1 + z2/4) * sqrt(1/16 + z2/64)
     assert outputs["win_rate_low"] == pytest.approx(0.15004, abs=1e-4) and outputs["win_rate_high"] == pytest.approx(0.84996, abs=1e-4)
@@ -37,9 +37,12 @@ def test_the_models_are_blind_and_shown_in_both_orders(judge: Judge) -> None:
     with ChatServer() as server:
         judge(server, concurrency=1, max_tokens=99, seed=5)
     assert len(server.requests) == 8
-    first, second = (shown(request) for request in server.requests[:2])
-    assert (first["answer_A"], first["answer_B"]) == ("virtue is courage", "virtue is knowledge indeed")
-    assert (second["answer_B"], second["answer_A"]) == ("virtue is courage", "virtue is knowledge indeed")
+    for first, second in zip(server.requests[::2], server.requests[1::2], strict=True):  # the two orders of a pair follow one another
+        one, other = shown(first), shown(second)
+        assert (one["answer_A"], one["answer_B"]) == (other["answer_B"], other["answer_A"]) and one["question"] == other["question"]
+        assert one["answer_A"] == ("virtue" if one["question"] == "equal" else "virtue is courage")
+    asked = [shown(request)["question"] for request in server.requests[::2]]
+    assert sorted(asked) == sorted(question for question, _, _ in ROWS) and asked != [question for question, _, _ in ROWS]
     for request in server.requests:
         assert (request["temperature"], request["model"], request["max_tokens"], request["seed"]) == (0, "judge-1", 99, 5)
         text = json.dumps(request["messages"]).lower()
@@ -90,7 +93,7 @@ def test_late_is_not_never(judge: Judge) -> None:
 @pytest.mark.parametrize(
     ("answer", "verdict", "reason"),
     [
-        (says("I would say A."), "unparsed", "not one of the words A, B, tie"),
+        (says("I would say A."), "unparsed", "not one of the words A, B, first, second, tie"),
         (says(""), "unparsed", "the reply is empty"),
         (says("", finish="length"), "unparsed", "cut at max_tokens=256"),
         (html(), "failed", r"the reply is no JSON: it begins '<html>.*\(tried 3 times\)"),
@@ -123,8 +126,10 @@ def test_rubbish_throughout_leaves_no_verdict(judge: Judge) -> None:
     assert "no pair could be judged (4 unparsed, 0 failed)" in runs.read_events(workspace.run.run_id, "say")[-1]["message"]
 
 
-def test_a_server_that_dies_midway_leaves_reasons(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "DEAD_AFTER", 2)
+def test_a_server_that_dies_midway_leaves_what_there_is_and_can_be_resumed(
+    judge: Judge, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "DEAD_AFTER", 2)
 
     def dying(request: dict[str, Any], nth: int) -> Answer:
         if nth == 2:
@@ -132,16 +137,20 @@ def test_a_server_that_dies_midway_leaves_reasons(judge: Judge, monkeypatch: pyt
         return honest(request, nth)
 
     with ChatServer(dying) as server:
-        outputs, table, _ = judge(server, concurrency=1)
-    assert list(table["verdict"][:1]) == ["fine-tuned"] and set(table["verdict"][2:]) == {"failed"}
-    assert "the connection failed" in table["reason"][2] or "not asked" in table["reason"][2]
-    assert "not asked: 2 calls in a row had failed before it, the last one with: the connection failed" in table["reason"][3]
-    assert outputs["failed"] == (table["verdict"] == "failed").sum() and outputs["judged"] == 4 - outputs["failed"]
+        config = settings(file, server, concurrency=1)
+        workspace = Workspace(runs.create("judge", config.model_dump()))
+        with pytest.raises(UserError, match=f"1 of 4 pairs are judged, the rest is not: 2 calls in a row.*--resume {workspace.run.run_id}"):
+            run(config, workspace)
+    table = results.read(workspace.path / "verdicts.csv", results.Verdict)
+    assert sorted(table["verdict"]) == ["failed", "failed", "not asked", table["verdict"][table["verdict"].isin(["tie", "base", "fine-tuned"])].iloc[0]]
+    assert table["reason"].str.contains("not asked: 2 calls in a row had failed before it, the last one with: the connection failed").any()
+    unasked = table[table["verdict"] == "not asked"].iloc[0]
+    assert (unasked["first_verdict"], unasked["second_verdict"], unasked["first_reply"]) == ("", "", "")
 
 
 def test_nothing_judged_fails_and_resuming_asks_only_what_is_missing(judge: Judge, file: Path) -> None:
     with ChatServer(lambda request, nth: refuses(503, "down")) as server:
-        config = settings(file, server, retries=0)
+        config = settings(file, server, retries=0, concurrency=1)
         workspace = Workspace(runs.create("judge", config.model_dump()))
         with pytest.raises(UserError, match=f"None of the 4 pairs could be judged.*HTTP 503: down.*--resume {workspace.run.run_id}"):
             run(config, workspace)
@@ -150,15 +159,15 @@ def test_nothing_judged_fails_and_resuming_asks_only_what_is_missing(judge: Judg
         server.respond = lambda request, nth: honest(request, nth) if shown(request)["question"] != "worse" else refuses(503, "down")
         asked = len(server.requests)
         outputs, table, _ = judge(server, workspace, retries=0)
-        assert outputs["failed"] == 1 and len(server.requests) == asked + 8
-        with (workspace.scratch / "replies.jsonl").open("a") as replies:
-            replies.write('{"key": "half a li')
+        assert outputs["failed"] == 1 and len(server.requests) == asked + 8 and outputs["requests"] == 6
         server.respond = honest
         outputs, table, _ = judge(server, workspace)
         assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS] and len(server.requests) == asked + 10
-        judge(server, workspace)
-        assert len(server.requests) == asked + 10
-        judge(server, workspace, seed=1)
+        listed = server.listed
+        outputs, again, _ = judge(server)
+        assert len(server.requests) == asked + 10 and server.listed == listed and outputs["requests"] == 0
+        pd.testing.assert_frame_equal(again.drop(columns="run"), table.drop(columns="run"))
+        judge(server, seed=1)
         assert len(server.requests) == asked + 18
 
 
@@ -176,6 +185,23 @@ def test_what_is_wrong_from_the_start_is_said_at_once(judge: Judge, backend: str
     with pytest.raises(UserError, match="No judge answers at .*missing an 'http://'"):
         judge(server, backend=backend, base_url="127.0.0.1:8000/v1")
     assert not server.requests
+
+
+@pytest.mark.parametrize("code", ["model_not_found", "model_decommissioned"])
+def test_a_model_that_is_retired_midway_is_named_with_what_is_offered(judge: Judge, code: str) -> None:
+    def retire(request: dict[str, Any], nth: int) -> Answer:
+        if nth < 2:
+            return honest(request, nth)
+        server.models = ["judge-2", "llama-9"]
+        body = {"error": {"message": "The model `judge-1` has been decommissioned", "code": code}}
+        return Answer(json.dumps(body).encode(), 404 if code == "model_not_found" else 400)
+
+    with (
+        ChatServer(retire) as server,
+        pytest.raises(UserError, match="1 of 4 pairs are judged.*no longer has the model 'judge-1'.*It offers: judge-2, llama-9"),
+    ):
+        judge(server, concurrency=1)
+    assert len(server.requests) == 3
 
 
 def test_servers_with_no_or_odd_lists_of_models_are_asked_anyway(judge: Judge) -> None:

@@ -194,3 +194,55 @@ def test_a_bad_folder_does_not_hide_other_adapters(unequal, merge):
     (paths.adapters() / "deep" / "adapter_config.json").write_text("[" * 100_000)
     (paths.adapters() / "link" / "adapter_config.json").symlink_to(".")
     assert recipe.read(MergeConfig(recipe="first")).adapters == ("z1",)
+
+
+CHANGES = [
+    *[{"adapters": value} for value in (5, None, [], [1], [["first"]], ["a0", "a1"])],
+    *[{"hashes": value} for value in (None, 5, [], [1])],
+    *[{"weights": value} for value in (["x"], None, [1e400], [1, 2])],
+    *[{"strategy": None}, {"strategy": 5}],
+]
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "adapters", ["adapters", "hashes"], "no strategy", "no rank"], ids=str)
+def test_a_recipe_that_was_edited_badly_gets_a_sentence(change, unequal, merge):
+    _, folder = merge(unequal[:1], name="first")
+    info = json.loads((folder / "run.json").read_text())
+    if isinstance(change, dict):
+        info["recipe"].update(change)
+    elif "no " in change:
+        del info["recipe"][change.removeprefix("no ")]
+    else:
+        info["recipe"] = change
+    (folder / "run.json").write_text(json.dumps(info))
+    (folder / adapter.WEIGHTS).unlink()
+    for use in (lambda: again("first", name="second"), lambda: adapter.content_hash(folder), lambda: recipe.make(folder)):
+        with pytest.raises(UserError, match="first.* holds no recipe of a merge"):
+            use()
+
+
+@pytest.mark.parametrize(("file", "text"), [("deep.json", "[" * 100_000), ("deep.yaml", "[" * 20_000), ("digits.yaml", "a: " + "9" * 5000)])
+def test_files_that_no_parser_takes_get_a_sentence(file, text, home):
+    (home / file).write_text(text)
+    with pytest.raises(UserError, match="is no (JSON|YAML)"):
+        again(file, name="second")
+
+
+def test_large_files_and_impossible_names_are_refused(home):
+    (home / "large.yaml").write_text("#" * (recipe.LARGEST + 1))
+    with pytest.raises(UserError, match="large.yaml has 1,048,577 bytes, and a recipe has at most 1,048,576"):
+        recipe.read(MergeConfig(recipe="large.yaml"))
+    for name in ("x" * 300, "~nobody-here/x", "a/" * 3000):
+        with pytest.raises(UserError, match="There is no recipe '.{1,80}'"):
+            recipe.read(MergeConfig(recipe=name))
+
+
+def test_a_bad_folder_does_not_hide_other_adapters(unequal, merge):
+    shutil.copytree(unequal[0], paths.adapters() / "z0")
+    merge(["z0"], name="first")
+    (paths.adapters() / "z0").rename(paths.adapters() / "z1")
+    for name in ("deep", "link"):
+        (paths.adapters() / name).mkdir()
+    (paths.adapters() / "deep" / "adapter_config.json").write_text("[" * 100_000)
+    (paths.adapters() / "link" / "adapter_config.json").symlink_to(".")
+    assert recipe.read(MergeConfig(recipe="first")).adapters == ("z1",)

@@ -78,7 +78,7 @@ def serve(tiny_base: Path, home: Path) -> Iterator[Callable[..., Served]]:
     running: list[tuple[Engine, uvicorn.Server, threading.Thread]] = []
 
     def start(**fields: Any) -> Served:
-        engine = Engine(ServeConfig(base_model=str(tiny_base), device="cpu", **fields))
+        engine = Engine(ServeConfig(**{"base_model": str(tiny_base), "device": "cpu", **fields}))
         listening = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app.make(engine), log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
@@ -86,7 +86,7 @@ def serve(tiny_base: Path, home: Path) -> Iterator[Callable[..., Served]]:
         thread.start()
         running.append((engine, server, thread))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        served = Served(engine, resident.Engine(address, 0, str(tiny_base), ""))
+        served = Served(engine, resident.Engine(address, 0, engine.config.base_model, ""))
         until(lambda: server.started and engine.loaded)
         loaded = engine._loaded
         assert loaded

@@ -1,0 +1,57 @@
+"""What verdicts say of the candidates: win rates by category and by any slice; and what people said beside them.
+
+Light: pandas and numpy. Intervals are at 95 % and clustered by question: several judges, repeats and candidates on one question are not
+independent. With one verdict a question they are Wilson's. What verdicts say of the judge: core/judge/measures.py.
+"""
+
+import numpy as np
+import pandas as pd
+
+from core.judge.measures import questions
+from core.results import ALL
+from core.stats import clustered
+
+JUDGED = ("fine-tuned", "tie", "base")
+"""Verdicts that count in a win rate: won, tied, lost."""
+LENGTHS = {"under half": (0, 0.5), "shorter": (0.5, 0.8), "about as long": (0.8, 1.25), "longer": (1.25, 2), "over twice": (2, np.inf)}
+"""Words of the candidate's answer over words of the base's: from, up to."""
+
+
+def win_rates(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Per category and for all: category, n (judged), wins, ties, losses, failed, not_asked, and the share of wins with its interval."""
+    whole = slices(verdicts, pd.Series(ALL, index=verdicts.index))
+    return pd.concat([whole, slices(verdicts, verdicts["category"])], ignore_index=True).rename(columns={"slice": "category"})
+
+
+def slices(verdicts: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
+    """The same for each of `names` (one a row, in order of appearance; rows without one are left out): slice, n, wins, ..., high."""
+    clusters, wins = questions(verdicts), (verdicts["verdict"] == "fine-tuned").to_numpy()
+    judged, words = verdicts["verdict"].isin(JUDGED).to_numpy(), verdicts["verdict"].to_numpy()
+    places, found = pd.factorize(names)
+    rows = []
+    for place, name in enumerate(found):
+        mine = places == place
+        kept = mine & judged
+        rate = clustered(wins[kept], clusters[kept])
+        counts = {word: int((words[mine] == word).sum()) for word in (*JUDGED, "not asked")}
+        failed = int(mine.sum()) - sum(counts.values())
+        rows.append((name, rate.n, *counts.values(), failed, rate.value, rate.low, rate.high))
+    table = pd.DataFrame(rows, columns=["slice", "n", "wins", "ties", "losses", "not_asked", "failed", "win_rate", "low", "high"])
+    return table[["slice", "n", "wins", "ties", "losses", "failed", "not_asked", "win_rate", "low", "high"]]
+
+
+def length_names(candidate: np.ndarray, base: np.ndarray) -> pd.Series:
+    """How long each candidate's answer is beside the base's, as a name of LENGTHS: [rows] words of both."""
+    ratio = np.divide(candidate, base, out=np.full(len(base), np.inf), where=base > 0)
+    ratio[(base == 0) & (candidate == 0)] = 1.0
+    upto = [high for _, high in LENGTHS.values()][:-1]
+    return pd.Series(np.array(list(LENGTHS), dtype=object)[np.searchsorted(upto, ratio, side="right")])
+
+
+def people(votes: pd.DataFrame) -> "pd.Series[str]":
+    """What most reviewers said of each pair (pair -> base, fine-tuned or tie; as many for either side is a tie). Skips don't count."""
+    said = votes[votes["verdict"].isin(JUDGED)]
+    counts = pd.crosstab(said["pair"], said["verdict"]).reindex(columns=list(JUDGED), fill_value=0)
+    first = counts.max(axis=1)
+    split = counts.eq(first, axis=0).sum(axis=1) > 1
+    return counts.idxmax(axis=1).where(~split, "tie")

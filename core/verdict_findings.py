@@ -1,0 +1,154 @@
+"""What a judged run found, in sentences: who won, how sure, who judged; and what speaks against the judge.
+
+A judge whose audit card is red gets no headline: the sentence says why instead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.results import ALL
+from core.wording import count, duration, listed, percent, signed, three
+
+LABELS = {
+    "flip_rate": "Order changed the verdict",
+    "reversal_rate": "Order changed the winner",
+    "first_position_rate": "Answer shown first won",
+    "longer_answer_rate": "Longer answer won",
+    "longer_either_way": "Longer answer won, whosever it is",
+    "longer_verdict_rate": "Longer answer won in both orders",
+    "win_rate": "Win rate",
+    "win_rate_bootstrap": "Win rate, bootstrap interval",
+    "win_rate_ties_half": "Win rate, ties as half a win",
+    "length_controlled_win_rate": "Win rate at equal length, ties as half",
+    "unparsed": "Unparsed replies",
+    "failed": "Failed calls",
+    "not_asked": "Pairs not asked",
+    "repeat_agreement": "Same verdict when asked again",
+    "own_family_rate": "Answer of its own family won",
+    "judge_agreement": "Same word as the other judge",
+    "judge_kappa": "Kappa with the other judge",
+    "people_agreement": "Same word as people",
+    "people_kappa": "Kappa with people",
+    "win_rate_difference": "Difference of the win rates",
+    "mcnemar_p": "McNemar's p",
+}
+"""What a figure of audit.csv is called on a page."""
+CARD = ("flip_rate", "first_position_rate", "longer_answer_rate", "length_controlled_win_rate", "unparsed", "failed", "repeat_agreement")
+"""The figures that a card shows at once; those with an amber or red light join them."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One judge's work in one run."""
+
+    judge: str
+    rates: pd.DataFrame
+    """judging.win_rates."""
+    figures: pd.DataFrame
+    """Its rows of audit.csv."""
+    light: str
+    """green, amber or red; empty where nothing was audited."""
+    sentence: str
+    """`verdicts`: not to be shown where it is withheld."""
+    cost: str
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the card is red, so that no headline is told."""
+        return self.light == "red"
+
+
+def headline(found: Mapping[str, Judged]) -> str:
+    """Who won, how sure, and who judged: a sentence for each judge, the withheld ones named with the reason."""
+    return " ".join(withheld(judged) if judged.withheld else judged.sentence for judged in found.values())
+
+
+def verdicts(rates: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Who won, how sure, and who judged: `rates` is judging.win_rates of `table`, the verdicts of one judge."""
+    whole = rates[rates["category"] == ALL].iloc[0]
+    name = judge_name(table)
+    if whole["n"] == 0:
+        return f"No answer could be judged: {_lost(whole) or 'nothing was asked'}. Judge: {name}."
+    low, high = percent(whole["low"]), percent(whole["high"])
+    pairs = "questions" if table["repeat"].eq(0).all() else "verdicts"
+    lost = _lost(whole)
+    return (
+        f"{verb_of(table)} {_better(table)} in {int(whole['wins']):,} of {int(whole['n']):,} {pairs} "
+        f"({percent(whole['win_rate'])}, 95 % interval {low} to {high}), {_base(table)} in {int(whole['losses']):,}, "
+        f"tied in {int(whole['ties']):,}. {lost[:1].upper() + lost[1:] + '. ' if lost else ''}Judge: {name}."
+    )
+
+
+def withheld(judged: Judged) -> str:
+    """Why a judge's headline isn't told."""
+    red = judged.figures[judged.figures["light"] == "red"]
+    why = listed([f"{label(row.figure).lower()} {value(row.figure, row.value)}" for row in red.itertuples()])
+    return f"The headline of {named(judged.judge)} is withheld, since its audit card is red: {why}."
+
+
+def _base(table: pd.DataFrame) -> str:
+    names = list(dict.fromkeys(table["base"]))
+    return "the base" if names == ["base"] else listed(names, 3)
+
+
+def _lost(whole: pd.Series) -> str:
+    parts = [f"{count(int(whole['failed']), 'verdict')} failed or unparsed"] if whole["failed"] else []
+    return ", ".join([*parts, *([f"{int(whole['not_asked']):,} not asked"] if whole["not_asked"] else [])])
+
+
+def _better(table: pd.DataFrame) -> str:
+    return "closer to the reference" if set(table["prompt"]) <= {"", "meaning"} else "preferred"
+
+
+def verb_of(table: pd.DataFrame) -> str:
+    """'Own adapters are' or '<name> is'."""
+    name = candidate_name(table)
+    return name.capitalize() + " are" if name in ("own adapters", "the candidates") else f"{name} is"
+
+
+def candidate_name(table: pd.DataFrame) -> str:
+    """One candidate by its name; one for each category as 'own adapters'; any others as 'the candidates'."""
+    names = list(dict.fromkeys(table["candidate"]))
+    if len(names) == 1:
+        return str(names[0])
+    return "own adapters" if table.groupby("category")["candidate"].nunique().max() == 1 else "the candidates"
+
+
+def judge_name(table: pd.DataFrame) -> str:
+    """Who judged; the embedding similarity is named as what it is."""
+    return listed([named(str(name)) for name in dict.fromkeys(table["judge"])])
+
+
+def named(judge: str) -> str:
+    """A judge's name; an offline baseline is said to be one."""
+    return f"{judge}, not a language model" if judge.startswith("similarity") and "not a language model" not in judge else judge
+
+
+def label(figure: str) -> str:
+    """What a figure of audit.csv is called."""
+    words = figure.replace("_", " ")
+    return LABELS.get(figure) or words[:1].upper() + words[1:]
+
+
+def value(figure: str, number: float) -> str:
+    """A figure of audit.csv in words: a share as per cent, a difference of shares in points; kappa and p with three digits."""
+    if figure.endswith(("_kappa", "_p")) or pd.isna(number):
+        return three(number)
+    if figure.endswith("_difference"):
+        return f"{signed(100 * number)} points"
+    return percent(number)
+
+
+def spread(figure: str, low: float, high: float, n: int) -> str:
+    """Its interval and its n."""
+    words = "" if pd.isna(low) else f"{value(figure, low)} to {value(figure, high)}, "
+    return f"{words}n {n:,}"
+
+
+def cost(table: pd.DataFrame) -> str:
+    """Tokens, money and time of calls that verdicts took."""
+    tokens, money = table["tokens"].sum(), table["cost"].sum()
+    words = [f"{tokens:,.0f} tokens" if tokens else "no tokens", *([f"money {three(money)}"] if money else [])]
+    return f"{', '.join(words)}, {duration(float(table['seconds'].sum()))} of calls"

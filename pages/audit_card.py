@@ -1,0 +1,70 @@
+"""The audit card: what a judge's verdicts say about the judge, a light for each figure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import verdict_findings
+from core.verdict_findings import Judged
+from core.wording import plain
+
+LIGHTS = {
+    "green": (":material/check_circle:", "green", "nothing speaks against this judge"),
+    "amber": (":material/error:", "orange", "read its verdicts with care"),
+    "red": (":material/block:", "red", "its headline is withheld"),
+}
+"""Icon, colour and meaning of a light; never colour alone."""
+
+
+def show(judged: Judged) -> None:
+    """One judge's card."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Audit**")
+        light(judged.light)
+    st.caption(plain(verdict_findings.named(judged.judge)))
+    if judged.judge.startswith("similarity"):
+        st.caption("Both orders agree by construction, so the lights say nothing for it: a baseline for real judges.")
+    known = judged.figures.dropna(subset=["value"])
+    first = known["figure"].isin(verdict_findings.CARD) | known["light"].isin(["amber", "red"])
+    lines(known[first])
+    st.caption(plain(f"Cost: {judged.cost}"))
+
+
+def lines(figures: pd.DataFrame) -> None:
+    """The figures of a card, one under the other."""
+    for figure in figures.to_dict("records"):
+        st.markdown(line(figure), help=plain(figure["note"]) or None)
+
+
+def light(colour: str) -> None:
+    """The light of a whole card, in a word."""
+    if colour:
+        icon, hue, meaning = LIGHTS[colour]
+        st.badge(f"{colour}: {meaning}", icon=icon, color=hue)  # type: ignore[arg-type]
+
+
+def line(figure: Mapping[str, Any]) -> str:
+    """One figure with its interval and its light, in Markdown; an amber or red one with what was passed."""
+    mark = f":{LIGHTS[figure['light']][1]}[{LIGHTS[figure['light']][0]}] " if figure["light"] else ""
+    said = [verdict_findings.spread(figure["figure"], figure["low"], figure["high"], int(figure["n"]))]
+    if figure["light"] in ("amber", "red"):
+        said.append(figure["note"].rsplit(". ", 1)[-1])
+    name, number = verdict_findings.label(figure["figure"]), verdict_findings.value(figure["figure"], figure["value"])
+    return f"{mark}{plain(name)}: **{plain(number)}**  \n:small[:gray[{plain('. '.join(said))}]]"
+
+
+def table(figures: pd.DataFrame) -> None:
+    """All figures of a run, and how they were taken."""
+    shown = pd.DataFrame(
+        {
+            "judge": figures["judge"].replace("", "all together").to_numpy(),
+            "figure": [verdict_findings.label(name) for name in figures["figure"]],
+            "value": [verdict_findings.value(name, value) for name, value in zip(figures["figure"], figures["value"], strict=True)],
+            "interval, n": [verdict_findings.spread(*row) for row in figures[["figure", "low", "high", "n"]].itertuples(index=False)],
+            "light": figures["light"].to_numpy(),
+            "how": figures["note"].to_numpy(),
+        }
+    )
+    st.dataframe(shown, hide_index=True, key="audit_figures", alt="All figures of the audit")

@@ -1,0 +1,122 @@
+"""The verdict browser: filters whose state is the URL, a page of rows, and one verdict in full."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core import judging
+from core.runs import Run
+from core.verdict_table import ANY, ORDERS, PEOPLE, SORTS, TEXTS, Filters, VerdictTable
+from core.wording import count
+from pages import verdict_detail, verdict_tables
+
+VERDICTS = (ANY, "fine-tuned", "base", "tie", "failed", "unparsed", "not asked")
+COLUMNS = {
+    "verdict": "verdict",
+    "category": "category",
+    "question": "question",
+    "first_verdict": "base shown first",
+    "second_verdict": "candidate shown first",
+    "score_difference": "score difference",
+    "candidate": "candidate",
+    "judge": "judge",
+    "reference": "reference",
+    "base_prediction": "base's answer",
+    "candidate_prediction": "candidate's answer",
+}
+FOLDED = {"candidate", "orders", "length", "people", "flag", "theme", "sort", "score"}
+"""Filters that fold away unless the URL sets one."""
+CUT = 160
+"""Signs of a text in the table; the row in full has all of it."""
+
+
+def show(run: Run) -> None:
+    """Filters, the page of rows that they leave, and the chosen row."""
+    table = verdict_tables.opened(run)
+    filters = chosen(table)
+    found = table.where(filters, verdict_tables.people())
+    st.caption(
+        f"{count(len(found), 'verdict')} of {len(table):,}. Choose a row. "
+        "Score difference: F1 of the words shared with the reference, candidate less base."
+    )
+    if not len(found):
+        return
+    number = turned(table.pages(found))
+    rows = table.page(found, number)
+    place = picked(rows, found, f"{hash(filters)}-{number}")
+    verdict_detail.show(run, table, place)
+
+
+def chosen(table: VerdictTable) -> Filters:
+    """The filters as they are set."""
+    row = st.columns(4, vertical_alignment="bottom")
+    first = {
+        "category": choice(row[0], "Category", "category", (ANY, *table.values["category"])),
+        "verdict": choice(row[1], "Verdict", "verdict", VERDICTS),
+        "judge": choice(row[2], "Judge", "judge", (ANY, *table.values["judge"])),
+    }
+    text = row[3].text_input(
+        "Contains", key="contains", bind="query-params", placeholder="text in question or answer", on_change=back_to_first
+    )
+    with st.expander("More filters", expanded=bool(FOLDED & set(st.query_params))):
+        return Filters(**first, text=text or "", **more(table))
+
+
+def more(table: VerdictTable) -> dict[str, str | float]:
+    """The filters that are needed less often."""
+    flags = (ANY, *(("any", *table.flags) if table.flags else ()))
+    asked = {
+        "candidate": ("Candidate", (ANY, *table.values["candidate"])),
+        "orders": ("Orders", ORDERS),
+        "length": ("Candidate's length beside the base's", (ANY, *judging.LENGTHS)),
+        "people": ("People", PEOPLE),
+        "flag": ("Flag of either answer", flags),
+        "theme": ("Theme of the reasons", (ANY, *table.themes)),
+        "sort": ("Order of rows", tuple(SORTS)),
+    }
+    columns = st.columns(4, vertical_alignment="bottom") + st.columns(4, vertical_alignment="bottom")
+    found = {key: choice(column, label, key, options) for column, (key, (label, options)) in zip(columns, asked.items(), strict=False)}
+    low, high = columns[-1].slider(
+        "Score difference", -1.0, 1.0, (-1.0, 1.0), 0.05, key="score", bind="query-params", on_change=back_to_first
+    )
+    return {**found, "low": low, "high": high}
+
+
+def choice(column: "st.delta_generator.DeltaGenerator", label: str, key: str, options: Iterable[str]) -> str:
+    """A filter with its state in the URL; choosing goes back to the first page."""
+    names = list(options)
+    return column.selectbox(label, names, key=key, bind="query-params", on_change=back_to_first) or names[0]
+
+
+def back_to_first() -> None:
+    """What another filter does to the page number."""
+    st.session_state["page"] = 1
+
+
+def turned(pages: int) -> int:
+    """The page that is shown."""
+    if pages == 1:
+        return 1
+    return min(pages, st.pagination(pages, key="page", bind="query-params"))
+
+
+def picked(rows: pd.DataFrame, found: np.ndarray, key: str) -> int:
+    """The page as a table; the number of the verdict to show in full: the row chosen, else the one in the URL, else the first."""
+    cut = {name: rows[name].str.slice(0, CUT) for name in TEXTS}
+    event = st.dataframe(
+        rows[list(COLUMNS)].assign(**cut, score_difference=rows["score_difference"].round(2)),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=280,
+        key=f"verdicts-{key}",
+        alt="Verdicts",
+        column_config=COLUMNS,
+    )
+    selected = event["selection"]["rows"]
+    if selected and selected[0] < len(rows):
+        st.query_params["open"] = str(rows.index[selected[0]])
+    linked = st.query_params.get("open", "")
+    return int(linked) if linked.isdecimal() and int(linked) in found else int(rows.index[0])

@@ -1,0 +1,201 @@
+"""What the pages hold of judged runs: each run's tables, read and made ready once per file and shared by all who look at them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core import exports, judging, paths, queries, results, verdict_findings, verdict_table
+from core.results import AuditFigure, Flag, Row, Theme, Verdict
+from core.runs import Run
+from core.verdict_findings import Judged
+from core.verdict_table import VerdictTable
+from pages import parts
+
+VERDICTS = "verdicts.csv"
+MOST_AUDITED = 5_000
+"""Verdicts that a page audits by itself; `python -m core audit` takes all."""
+State = tuple[tuple[str, int, int], ...]
+"""Paths of tables with when they changed and their sizes."""
+
+
+def runs() -> list[Run]:
+    """Finished runs with verdicts, ours and imported ones: the person's first, newest first, then the stages of demos."""
+    found = [run for verb in ("judge", "audit") for run in queries.runs_with(verb, VERDICTS)]
+    return sorted(sorted(found, key=lambda run: run.created_at, reverse=True), key=lambda run: run.parent is not None)
+
+
+def opened(run: Run) -> VerdictTable:
+    """A run's verdicts, ready to be filtered."""
+    return _opened(_files(run))
+
+
+def judged(run: Run) -> dict[str, Judged]:
+    """What each judge of a run found, with its audit card."""
+    return _judged(_state(run.path / VERDICTS, run.path / "audit.csv"))
+
+
+def card(run: Run) -> pd.DataFrame:
+    """The whole audit card: about all judges of a run together, then about each."""
+    return _card(_state(run.path / VERDICTS, run.path / "audit.csv"))
+
+
+def headline(run: Run) -> str:
+    """The finding of a run: a sentence for each judge; of one whose card is red, why there is none."""
+    return verdict_findings.headline(judged(run))
+
+
+def files(run: Run) -> list[tuple[str, str, Callable[[], bytes]]]:
+    """Name, kind and content of each file that can be taken away."""
+    return [
+        (VERDICTS, "text/csv", (run.path / VERDICTS).read_bytes),
+        (exports.JUDGMENTS, "text/csv", lambda: exports.judgments(opened(run).rows).to_csv(index=False).encode()),
+        *((f"llm_comparator_{paths.slug(judge)}.json", "application/json", partial(_comparator, run, judge)) for judge in judged(run)),
+    ]
+
+
+def title(run: Run) -> str:
+    """A run by its candidate, its judge and its day."""
+    return f"{run.outputs.get('candidate', 'verdicts')} by {run.outputs.get('judge', 'several judges')} · {parts.label(run)}"
+
+
+def sliced(run: Run, by: str, judge: str) -> tuple[pd.DataFrame, float]:
+    """judging.slices of one judge's verdicts ('all': of all) by a column, length, flag or theme; and the win rate of the whole."""
+    return _sliced(_files(run), by, judge)
+
+
+def beside_people(run: Run) -> pd.DataFrame:
+    """How far each judge agrees with people: rows of audit.csv."""
+    return _beside_people(_files(run), _votes_state())
+
+
+def compared(run: Run, other: Run) -> pd.DataFrame:
+    """Two runs by McNemar's test: rows of audit.csv."""
+    return _compared(_files(run), _files(other))
+
+
+def votes() -> pd.DataFrame:
+    """core.judge.arena.votes, read again only when a file has changed."""
+    return _votes(_votes_state())
+
+
+def people() -> "pd.Series[str]":
+    """Pair -> what most people said of it."""
+    return _people(_votes_state())
+
+
+def losses(run: Run) -> "pd.Series[float]":
+    """(model, category, question, reference) -> nats per token of the reference, where the answers of a run have them."""
+    return _losses(_state(_evaluation(run) / "answers.csv"))
+
+
+def _comparator(run: Run, judge: str) -> bytes:
+    from core.judge.formats import llm_comparator
+
+    rows = opened(run).rows
+    return llm_comparator.exported(rows[rows["judge"] == judge]).encode()
+
+
+def _evaluation(run: Run) -> Path:
+    """The folder of the answers that were judged; of imported verdicts their own."""
+    answers = run.outputs.get("answers")
+    return (paths.home() / str(answers)).parent if answers else run.path
+
+
+def _files(run: Run) -> State:
+    return _state(run.path / VERDICTS, run.path / "themes.csv", _evaluation(run) / "flags.csv")
+
+
+def _votes_state() -> State:
+    return _state(*sorted(paths.results().glob("*/votes.csv")))
+
+
+def _state(*files: Path) -> State:
+    there = ((str(file), file.stat()) for file in files if file.exists())
+    return tuple((path, state.st_mtime_ns, state.st_size) for path, state in there)
+
+
+def _read(state: State, name: str, row_type: type[Row]) -> pd.DataFrame:
+    path = next((Path(path) for path, *_ in state if Path(path).name == name), None)
+    return results.read(path, row_type) if path else pd.DataFrame(columns=row_type.columns())
+
+
+@st.cache_resource(show_spinner="Reading the verdicts", max_entries=4)
+def _rows(state: State) -> pd.DataFrame:
+    return verdict_table.ready(_read(state, VERDICTS, Verdict))
+
+
+@st.cache_resource(show_spinner="Making the verdicts ready to be searched", max_entries=4)
+def _opened(state: State) -> VerdictTable:
+    rows, flags, themes = _rows(state[:1]), _read(state, "flags.csv", Flag), _read(state, "themes.csv", Theme)
+    return VerdictTable(rows, verdict_table.flagged(rows, flags), verdict_table.themed(rows, themes))
+
+
+@st.cache_resource(show_spinner="Counting the verdicts", max_entries=16)
+def _judged(state: State) -> dict[str, Judged]:
+    from core.judge import audit
+
+    rows, card = _rows(state[:1]), _card(state)
+    found = {}
+    for judge in dict.fromkeys(rows["judge"]):
+        mine, figures = rows[rows["judge"] == judge], card[card["judge"] == judge]
+        rates = judging.win_rates(mine)
+        sentence, cost = verdict_findings.verdicts(rates, mine), verdict_findings.cost(mine)
+        found[str(judge)] = Judged(str(judge), rates, figures, audit.lights(list(figures.itertuples())), sentence, cost)
+    return found
+
+
+@st.cache_resource(show_spinner="Auditing the judge", max_entries=16)
+def _card(state: State) -> pd.DataFrame:
+    """audit.csv; of a run from before there were audits the same worked out now, of a large one from a sample of its questions."""
+    from core.judge import audit
+
+    written = _read(state, "audit.csv", AuditFigure)
+    if len(written):
+        return written
+    rows = _rows(state[:1])
+    part = verdict_table.sample(rows, MOST_AUDITED)
+    card = pd.DataFrame(audit.card(part, 0), columns=AuditFigure.columns())
+    sampled = f" From {len(part):,} of {len(rows):,} verdicts." if len(part) < len(rows) else ""
+    return card.assign(note=card["note"] + sampled)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _sliced(state: State, by: str, judge: str) -> tuple[pd.DataFrame, float]:
+    return _opened(state).sliced(by, judge)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _beside_people(state: State, votes: State) -> pd.DataFrame:
+    from core.judge import audit
+
+    return pd.DataFrame(audit.with_people(_opened(state).rows, _votes(votes)), columns=AuditFigure.columns())
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _compared(state: State, other: State) -> pd.DataFrame:
+    from core.judge import audit
+
+    return pd.DataFrame(audit.against(_opened(state).rows, _opened(other).rows), columns=AuditFigure.columns())
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _votes(state: State) -> pd.DataFrame:
+    from core.judge import arena
+
+    return arena.votes()
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _people(state: State) -> "pd.Series[str]":
+    return judging.people(_votes(state))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _losses(state: State) -> "pd.Series[float]":
+    rows = _read(state, "answers.csv", results.Answer)
+    keys = ["model", "category", "question", "reference"]
+    rows = rows.assign(loss=rows["reference_loss"].astype(float) / rows["reference_tokens"].astype(float)).drop_duplicates(keys)
+    return rows.set_index(keys)["loss"]

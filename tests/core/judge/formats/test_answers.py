@@ -1,0 +1,67 @@
+"""Answers made elsewhere, read as rows that can be judged."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from core.config import PairsConfig
+from core.errors import UserError
+from core.judge import answers
+from core.judge.formats.answers import foreign
+
+
+def pairs(place, base, candidate):
+    config = PairsConfig(answers=str(place), base=base, candidate=candidate)
+    return answers.pair(answers.find(config), config).pairs
+
+
+def outputs(name):
+    return [{"instruction": f"q{each}", "output": f"{name} {each}", "generator": name, "dataset": "koala"} for each in range(3)]
+
+
+def test_alpaca_eval_outputs_of_two_models(tmp_path):
+    (tmp_path / "both.json").write_text(json.dumps(outputs("one") + outputs("two")))
+    found = pairs(tmp_path / "both.json", "one", "two")
+    assert [(each.question, each.base_prediction, each.candidate_prediction) for each in found][1] == ("q1", "one 1", "two 1")
+    assert len(found) == 3 and found[0].category == "koala"
+
+
+def test_a_folder_of_alpaca_eval_outputs(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(outputs(name)))
+    assert len(pairs(tmp_path, "two", "one")) == 3
+
+
+def test_alpaca_eval_annotations_can_be_judged_again(tmp_path):
+    row = {"instruction": "q", "output_1": "x", "output_2": "y", "generator_1": "one", "generator_2": "two", "preference": 1}
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    assert [(each.base_prediction, each.candidate_prediction) for each in pairs(tmp_path / "a.json", "one", "two")] == [("x", "y")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "base", "candidate"),
+    [
+        (["question", "answer", "base_prediction", "fine_tuned_prediction", "judgment"], "base", "fine_tuned"),
+        (["question", "reference", "gpt-4", "llama"], "gpt-4", "llama"),
+        (["prompt", "ground_truth", "response_a", "response_b"], "response_a", "response_b"),
+    ],
+)
+def test_a_csv_of_two_systems(tmp_path, columns, base, candidate):
+    pd.DataFrame([["q", "truth", "None", "ours", "x"][: len(columns)]], columns=columns).to_csv(tmp_path / "a.csv", index=False)
+    found = pairs(tmp_path / "a.csv", base, candidate)
+    assert [(each.question, each.reference, each.base_prediction, each.candidate_prediction) for each in found] == [
+        ("q", "truth", "None", "ours")
+    ]
+
+
+@pytest.mark.parametrize("text", ["run,model,category,question,reference,prediction\n", "question,answer,gpt\nq,r,x\n", "a,b\n1,2\n", ""])
+def test_other_tables_are_left_alone(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    assert foreign(tmp_path / "a.csv") is None
+
+
+def test_json_without_answers_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "x"}]')
+    with pytest.raises(UserError, match="has no answers: it has text. Give an answers.csv, AlpacaEval outputs"):
+        foreign(tmp_path / "a.json")
