@@ -39,6 +39,10 @@ CARD = ("flip_rate", "first_position_rate", "longer_answer_rate", "length_contro
 """The figures that a card shows at once; those with an amber or red light join them."""
 
 
+WINS = ("win_rate", "length_controlled_win_rate", "own_family_rate")
+"""How the names of the figures begin that tell who won: not to be told where the card is red."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """One judge's work in one run."""
@@ -124,6 +128,13 @@ def judge_name(table: pd.DataFrame) -> str:
 def named(judge: str) -> str:
     """A judge's name; an offline baseline is said to be one."""
     return f"{judge}, not a language model" if judge.startswith("similarity") and "not a language model" not in judge else judge
+
+
+def told(figures: pd.DataFrame) -> pd.DataFrame:
+    """Rows of audit.csv without those that tell who won by a judge whose card is red; the figures of all together count as such."""
+    red = set(figures.loc[figures["light"] == "red", "judge"])
+    shut = figures["judge"].isin(red | {""}) if red else figures["judge"].isin(red)
+    return figures[~(shut & figures["figure"].str.startswith(WINS))]
 
 
 def label(figure: str) -> str:

@@ -17,7 +17,8 @@ def differences(reference: str, text: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for kind, begin, end, start, stop in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if kind in ("replace", "delete"):
-            found.append((_spaced("".join(theirs[begin:end])), "missing"))
+            blank = " " if found and not found[-1][0][-1:].isspace() else ""
+            found.append((blank + _spaced("".join(theirs[begin:end])), "missing"))
         if stop > start:
             found.append(("".join(ours[start:stop]), "same" if kind == "equal" else "added"))
     rest = "".join(ours[MOST:])

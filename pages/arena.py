@@ -131,7 +131,7 @@ else:
         "Arena",
         "Two answers to one question, names hidden and sides by chance: people say which is better, and how far they agree with the judge.",
         "A judge that people contradict is no evidence.",
-        "Open a round" if evaluated else "Evaluate models first: their answers are what is compared",
+        "Open a round" if evaluated else "Evaluate models first",
         None if evaluated else "evaluate",
     )
     if pressed:

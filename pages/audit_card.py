@@ -26,7 +26,7 @@ def show(judged: Judged) -> None:
     st.caption(plain(verdict_findings.named(judged.judge)))
     if judged.judge.startswith("similarity"):
         st.caption("Both orders agree by construction, so the lights say nothing for it: a baseline for real judges.")
-    known = judged.figures.dropna(subset=["value"])
+    known = verdict_findings.told(judged.figures).dropna(subset=["value"])
     first = known["figure"].isin(verdict_findings.CARD) | known["light"].isin(["amber", "red"])
     lines(known[first])
     st.caption(plain(f"Cost: {judged.cost}"))
@@ -56,7 +56,8 @@ def line(figure: Mapping[str, Any]) -> str:
 
 
 def table(figures: pd.DataFrame) -> None:
-    """All figures of a run, and how they were taken."""
+    """All figures of a run that may be told, and how they were taken."""
+    figures = verdict_findings.told(figures)
     shown = pd.DataFrame(
         {
             "judge": figures["judge"].replace("", "all together").to_numpy(),

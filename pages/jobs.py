@@ -10,7 +10,14 @@ from pages import parts
 
 STATUSES = ["all", "running", "queued", "done", "failed", "cancelled"]
 # pages that show a run of the verb, and the name of their choice in the URL
-RESULTS = {"data": "data_run", "train": "train_run", "evaluate": "evaluation", "judge": "judge_run", "claims": "claims_run", "arena": "round"}
+RESULTS = {
+    "data": "data_run",
+    "train": "train_run",
+    "evaluate": "evaluation",
+    "judge": "judge_run",
+    "claims": "claims_run",
+    "arena": "round",
+}
 
 
 def finding(found: list[Run]) -> str:

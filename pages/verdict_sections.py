@@ -80,9 +80,10 @@ def themes(run: Run) -> None:
         return
     st.caption("Reasons that speak of the same, grouped by their embeddings and named by their most typical words.")
     found, _ = verdict_tables.sliced(run, "theme", ANY)
+    shut = red(run, ANY)
     for place, row in enumerate(found.itertuples()):
         with st.container(horizontal=True, vertical_alignment="center"):
-            share = f"won {percent(row.win_rate)} ({percent(row.low)} to {percent(row.high)})" if row.n else "none judged"
+            share = f"won {percent(row.win_rate)} ({percent(row.low)} to {percent(row.high)})" if row.n and not shut else "read them"
             st.markdown(f"**{plain(str(row.slice))}**: {count(row.n, 'verdict')}, {plain(share)}")
             st.button("Read them", key=f"theme-{place}", on_click=look, kwargs={"theme": str(row.slice)}, type="tertiary")
 
@@ -98,7 +99,9 @@ def people(run: Run) -> None:
     names = list(dict.fromkeys(mine["reviewer"]))
     blind = int(mine["blind"].sum())
     st.markdown(plain(f"{count(len(mine), 'vote')} by {listed(names, PEOPLE_AT_ONCE)}; {blind:,} with names hidden."))
-    audit_card.lines(verdict_tables.beside_people(run))
+    for judge, figures in verdict_tables.beside_people(run).groupby("judge", sort=False):
+        st.markdown(f"**{plain(verdict_findings.named(str(judge)))}**")
+        audit_card.lines(figures)
     st.caption("Rows: the judge's verdict. Columns: what most people said of the same pair.")
     st.dataframe(crossed(table), key="crossed", alt="The judge's verdicts beside people's")
     with st.container(horizontal=True):
@@ -138,5 +141,6 @@ def against(run: Run) -> None:
     other = others[chosen or next(iter(others))]
     if shut := " ".join(filter(None, (red(each, ANY) for each in (run, other)))):
         st.warning(plain(shut), icon=":material/block:")
+        return
     audit_card.lines(verdict_tables.compared(run, other))
     st.caption("Success: the candidate won. A small p says that the two runs' shares differ by more than chance would make them.")

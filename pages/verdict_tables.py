@@ -15,6 +15,8 @@ from core.verdict_table import VerdictTable
 from pages import parts
 
 VERDICTS = "verdicts.csv"
+LONG = ["base_prediction", "candidate_prediction", "first_reply", "second_reply", "rationale"]
+"""Columns that counting verdicts does not need."""
 MOST_AUDITED = 5_000
 """Verdicts that a page audits by itself; `python -m core audit` takes all."""
 State = tuple[tuple[str, int, int], ...]
@@ -137,7 +139,7 @@ def _opened(state: State) -> VerdictTable:
 def _judged(state: State) -> dict[str, Judged]:
     from core.judge import audit
 
-    rows, card = _rows(state[:1]), _card(state)
+    rows, card = _rows(state[:1]).drop(columns=LONG), _card(state)
     found = {}
     for judge in dict.fromkeys(rows["judge"]):
         mine, figures = rows[rows["judge"] == judge], card[card["judge"] == judge]

@@ -24,6 +24,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     break_after: int | None = None
+    drip: float = 0.0
+    """Seconds between the bytes of the body."""
 
 
 Respond = Callable[[dict[str, Any], int], Answer]
@@ -56,6 +58,11 @@ def empty() -> Answer:
 def breaks() -> Answer:
     """Half a reply, then the connection is gone."""
     return Answer(says("A").body, break_after=20)
+
+
+def drips(seconds: float) -> Answer:
+    """A proper reply, byte by byte."""
+    return Answer(says("A").body, drip=seconds)
 
 
 def hangs(seconds: float = 30.0) -> Answer:
@@ -173,7 +180,11 @@ class _Wire(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body[: answer.break_after])
+        body = answer.body[: answer.break_after]
+        for part in [body[place : place + 1] for place in range(len(body))] if answer.drip else [body]:
+            self.wfile.write(part)
+            self.wfile.flush()
+            self.server.owner.stopped.wait(answer.drip)
         self.close_connection = self.close_connection or answer.break_after is not None or self.server.owner.last
 
     def log_message(self, *_: Any) -> None:

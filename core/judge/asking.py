@@ -61,6 +61,8 @@ class Asking:
         self._failed_in_a_row = 0
         self.ended = ""
         """Why no more is asked; empty while it goes on."""
+        self._gently = False
+        """Whether a pair that has begun may be finished."""
         self.unfinished = False
         """Whether what ended it may pass, so that the rest can be asked later."""
         self.requests = 0
@@ -86,8 +88,10 @@ class Asking:
             verdict = together(*call.result())
             if self._config.stop_early and todo[calls[call]].repeat == 0 and looks.add(calls[call], verdict):
                 low, high = (percent(edge) for edge in interval(looks.wins, looks.judged))
-                clear = f"after {looks.judged} verdicts the win rate's interval, {low} to {high}, clears 50 %, however often it is looked at"
-                self._end(clear)
+                clear = (
+                    f"after {looks.judged} verdicts the win rate's interval, {low} to {high}, clears 50 %, however often it is looked at"
+                )
+                self._end(clear, gently=True)
             if done == len(calls) or time.monotonic() - said > SECONDS_BETWEEN_PROGRESS:
                 said = time.monotonic()
                 self._workspace.progress(done, len(calls), "pairs", self.judge.name)
@@ -113,7 +117,7 @@ class Asking:
             one_at_a_time = self._locks[name]
         with one_at_a_time:
             try:
-                asked = self._replies.get(name) or (None if self.ended else self._ask(name, comparison))
+                asked = self._replies.get(name) or (None if self._stopped(order) else self._ask(name, comparison))
             except CallFailed as error:
                 return Opinion("failed", reason=str(error))
         return opinion(self.judge, asked, order, self._prices) if asked else Opinion("not asked", reason=f"not asked: {self.ended}")
@@ -149,10 +153,13 @@ class Asking:
         elif dead:
             self._end(f"{DEAD_AFTER} calls in a row had failed before it, the last one with: {error}", unfinished=True)
 
-    def _end(self, why: str, unfinished: bool = False) -> None:
+    def _end(self, why: str, unfinished: bool = False, gently: bool = False) -> None:
         with self._lock:
             if not self.ended:
-                self.ended, self.unfinished = why, unfinished
+                self.ended, self.unfinished, self._gently = why, unfinished, gently
+
+    def _stopped(self, order: int) -> bool:
+        return bool(self.ended) and not (self._gently and order == 1)
 
     def _unjudgeable(self, pair: Pair) -> bool:
         return self.judge.needs_reference and not pair.reference.strip()

@@ -17,7 +17,19 @@ FAMILIES = (
     *("Vicuna", "Alpaca", "OLMo", "Command R", "Copilot", "Bard", "Kimi", "GLM", "Yi", "Lyceum"),
 )
 MAKERS = (
-    *("OpenAI", "Anthropic", "Google", "Google DeepMind", "DeepMind", "Meta", "Meta AI", "Alibaba", "Alibaba Cloud", "Mistral AI", "Microsoft"),
+    *(
+        "OpenAI",
+        "Anthropic",
+        "Google",
+        "Google DeepMind",
+        "DeepMind",
+        "Meta",
+        "Meta AI",
+        "Alibaba",
+        "Alibaba Cloud",
+        "Mistral AI",
+        "Microsoft",
+    ),
     *("Hugging Face", "HuggingFace", "xAI", "DeepSeek", "NVIDIA", "Cohere", "Groq"),
 )
 

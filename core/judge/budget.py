@@ -27,12 +27,14 @@ class Prices:
 def prices(config: JudgeConfig) -> Prices:
     """The prices of a config. Raises UserError for a budget in money without them."""
     if config.budget_money is not None and (config.price_in is None or config.price_out is None):
-        raise UserError(f"budget_money={config.budget_money:g} can't be kept without prices. Give price_in and price_out, for a million tokens.")
+        raise UserError(
+            f"budget_money={config.budget_money:g} can't be kept without prices. Give price_in and price_out."
+        )
     return Prices(config.price_in, config.price_out)
 
 
 class Budget:
-    """Lets a call begin only while what was spent, what is under way at most, and the call at most stay within the budget. One for a run."""
+    """Lets a call begin only where what was spent and what is under way at most leave room for it. One for a run."""
 
     def __init__(self, config: JudgeConfig, spent: Tokens) -> None:
         """`spent`: by this same run, before it was stopped and resumed."""

@@ -1,9 +1,9 @@
 """An interval of a share that holds at every look at once, so that asking may stop when it clears 50 %.
 
 An interval made for one look, looked at after each verdict, would exclude the truth far more often than it says. This one is the set of
-shares p against which a mixture of Bernoulli likelihoods, Beta(1/2, 1/2), has not yet won 1 / alpha times its stake:
-B(s + 1/2, n - s + 1/2) / B(1/2, 1/2) < p^s (1 - p)^(n - s) / alpha. By Ville's inequality it misses the true share at any n with probability
-at most alpha. Ville 1939; Robbins 1970, Ann. Math. Stat. 41; Howard, Ramdas, McAuliffe and Sekhon 2021, arXiv:1810.08240
+shares p that a mixture of Bernoulli likelihoods, Beta(1/2, 1/2), has not yet beaten 1 / alpha times:
+B(s + 1/2, n - s + 1/2) / B(1/2, 1/2) < p^s (1 - p)^(n - s) / alpha. By Ville's inequality it misses the true share at any n
+with probability at most alpha. Ville 1939; Robbins 1970, Ann. Math. Stat. 41; Howard, Ramdas, McAuliffe and Sekhon 2021, arXiv:1810.08240
 """
 
 from math import lgamma, log

@@ -73,7 +73,6 @@ class LanguageModel(Backend):
             return Reading(None, f"the reply was cut at max_tokens={self._config.max_tokens}, which hidden reasoning also spends; raise it")
         return found if reply.text.strip() else Reading(None, "the reply is empty")
 
-
     def _retired(self, error: CallFailed) -> CallFailed:
         """The server ended the model while it was asked: the same failure with what is still there."""
         said = f"{self._chat.url} no longer has the model '{self.model}' ({error}). {_told(_offered(self._chat, self._key_name))}"

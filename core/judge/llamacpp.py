@@ -29,7 +29,8 @@ class LlamaCpp(LanguageModel):
 
     def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:
         """Check the file and the package. Raises UserError."""
-        self._file, self._server = _checked(model), None
+        self._file = _checked(model)
+        self._server: Any = None
         self._on_retry = on_retry
         self._content = _digest(self._file)
         super().__init__(Chat.nowhere(), self._file.stem, config, key_name="", budget="max_tokens")

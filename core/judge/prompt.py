@@ -1,8 +1,7 @@
 """The judge's prompt files, core/judge/prompts/<id>.txt: a head, a [system] part and a [user] part.
 
-The head says in two lines whether the prompt needs a reference (`reference: yes` or `no`) and what a reply is: `reply: word` (A, B or tie;
-or first, second or tie, where small models mind the order less) or `reply: json`. Question and reference stand before the answers, so that
-both orders of a pair begin alike: servers reuse that.
+The head says in two lines whether the prompt needs a reference (`reference: yes` or `no`) and what a reply is: `reply: word` (A, B or tie)
+or `reply: json`. Question and reference stand before the answers, so that both orders of a pair begin alike: servers reuse that.
 """
 
 import re

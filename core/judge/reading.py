@@ -2,23 +2,23 @@
 
 import json
 import re
-from typing import Any, cast
+from typing import Any
 
 from core.judge.backend import Choice, Reading
 
-_WORD = re.compile(r"""[\s"'`*_(\[]*(?:answer[\s_]+)?(a|b|first|second|tie)[\s"'`*_)\].!]*""", re.IGNORECASE)
+_WORD = re.compile(r"""[\s"'`*_(\[]*(?:answer[\s_]+)?(a|b|tie)[\s"'`*_)\].!]*""", re.IGNORECASE)
 _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
-_CHOICES: dict[str, Choice] = {"a": "A", "first": "A", "b": "B", "second": "B", "tie": "tie"}
+_CHOICES: dict[str, Choice] = {"a": "A", "b": "B", "tie": "tie"}
 
 
 def word(text: str) -> Reading:
-    """A (or first), B (or second) or tie when the reply is that one word.
+    """A, B or tie when the reply is that one word.
 
     Case, 'answer', quotes, markdown and a full stop around the word don't matter, nor does a <think> block before it.
     """
     found = _WORD.fullmatch(_THOUGHT.sub("", text, count=1))
-    return Reading(_CHOICES[found[1].lower()]) if found else Reading(None, "the reply is not one of the words A, B, first, second, tie")
+    return Reading(_CHOICES[found[1].lower()]) if found else Reading(None, "the reply is not one of the words A, B, tie")
 
 
 def leading_word(text: str) -> Reading:
@@ -45,4 +45,4 @@ def json_object(text: str) -> Reading:
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found := dict(pairs)) != len(pairs):
         raise ValueError("a key stands twice in it")
-    return cast(dict[str, Any], found)
+    return found

@@ -41,7 +41,7 @@ def converted() -> Path:
     if final.exists():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(final.parent / f".{final.name}.lock"):
+    with locked(final.parent / f".{final.name}.lock"):
         if not final.exists():
             unfinished = final.parent / f".{final.name}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -67,7 +67,7 @@ def _convert(source: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     """Wait for other processes that convert the same model."""
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

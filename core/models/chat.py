@@ -111,7 +111,7 @@ class Chat:
             raise CallFailed("its list of models can't be read") from None
 
     def complete(self, messages: list[dict[str, str]], pace: Pace | None = None, **parameters: Any) -> ChatReply:
-        """The model's reply, asked at a provider's pace. `parameters` go to the server as they are. Raises CallFailed after the last try."""
+        """The model's reply, asked at a provider's pace. `parameters` are sent as they are. Raises CallFailed after the last try."""
         asked = partial(self._client.chat.completions.with_streaming_response.create, messages=messages, **parameters)
         budget = int(parameters.get("max_tokens") or parameters.get("max_completion_tokens") or 0)
         ask = partial(self._try, asked, size(messages), budget, pace)

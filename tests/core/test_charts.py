@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from core import charts, queries, results
+from core import charts, queries
 from core.queries import OWN
 from core.results import ALL
 from tests.pages import sample

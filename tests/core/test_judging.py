@@ -40,7 +40,15 @@ def test_slices_of_any_name_leave_rows_without_one_out():
 
 @pytest.mark.parametrize(
     ("candidate", "base", "name"),
-    [(1, 10, "under half"), (5, 10, "shorter"), (10, 10, "about as long"), (13, 10, "longer"), (20, 10, "over twice"), (0, 0, "about as long"), (3, 0, "over twice")],
+    [
+        (1, 10, "under half"),
+        (5, 10, "shorter"),
+        (10, 10, "about as long"),
+        (13, 10, "longer"),
+        (20, 10, "over twice"),
+        (0, 0, "about as long"),
+        (3, 0, "over twice"),
+    ],
 )
 def test_lengths_have_names(candidate, base, name):
     assert list(judging.length_names(np.array([candidate]), np.array([base]))) == [name]

@@ -11,6 +11,7 @@ LIGHT = [
     *("runs", "stats", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
     *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
     *("judging", "judge.expected", "pair_metrics", "verdict_findings", "verdict_table", "word_diff", "word_overlap"),
+    *("model_findings", "win_matrix"),
     *("serve", "serve.resident", "serve.client", "serve.process"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]

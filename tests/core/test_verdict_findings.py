@@ -59,6 +59,18 @@ def test_of_several_judges_each_is_told_and_the_red_one_is_not():
     assert fair.light == "green" and fair.sentence in sentence and "The headline of b is withheld" in sentence
 
 
+def test_who_won_is_not_told_of_a_red_card() -> None:
+    rows = [("", "win_rate", ""), ("a", "win_rate", ""), ("a", "flip_rate", "red"), ("b", "win_rate", ""), ("b", "flip_rate", "green")]
+    figures = pd.DataFrame(rows, columns=["judge", "figure", "light"])
+    assert [tuple(row) for row in verdict_findings.told(figures)[["judge", "figure"]].to_numpy()] == [
+        ("a", "flip_rate"),
+        ("b", "win_rate"),
+        ("b", "flip_rate"),
+    ]
+    fair = figures[figures["judge"] == "b"]
+    assert len(verdict_findings.told(fair)) == 2
+
+
 def test_figures_are_said_in_their_unit():
     assert verdict_findings.value("flip_rate", 0.25) == "25 %" and verdict_findings.value("judge_kappa", 0.25) == "0.250"
     assert verdict_findings.value("win_rate_difference", -0.031) == "−3.10 points"

@@ -12,6 +12,10 @@ def test_the_answer_stands_in_it_to_the_letter():
     assert kept == text
 
 
+def test_missing_words_at_the_end_stand_apart():
+    assert differences("the cat sat", "the cat") == [("the cat", "same"), (" sat ", "missing")]
+
+
 def test_empty_texts():
     assert differences("", "") == []
     assert differences("a b", "") == [("a b ", "missing")]

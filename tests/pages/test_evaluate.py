@@ -38,7 +38,7 @@ def test_each_model_gets_a_sentence_with_its_figures(evaluated: runs.Run, open_p
 
 
 def test_flags_stand_beside_answers_and_filter_them(evaluated: runs.Run, open_page: Open) -> None:
-    at = open_page("evaluate", flag="loop")
+    at = open_page("evaluate", flag="repeats itself")
     assert at.dataframe[-1].value["flags"].tolist() == ["repeats itself"]
     assert "cynic-lora: **repeats itself** ('a *b* <i>' 4 times in a row)" in words(at)
     at.selectbox(key="flag").set_value("none").run()

@@ -54,7 +54,9 @@ def test_a_red_card_withholds_the_headline_here_and_on_the_overview(open_page: O
 def test_each_of_several_judges_has_its_card(open_page: Open) -> None:
     run = judge()
     table = results.read(run.path / "verdicts.csv", Verdict)
-    both = pd.concat([table.assign(judge="one"), table.assign(judge="two", verdict="tie", first_verdict="base", second_verdict="fine-tuned")])
+    both = pd.concat(
+        [table.assign(judge="one"), table.assign(judge="two", verdict="tie", first_verdict="base", second_verdict="fine-tuned")]
+    )
     write(run, both)
     at = open_page("judge")
     assert "Judge: one." in words(at) and "The headline of two is withheld" in words(at)

@@ -61,8 +61,8 @@ def judge(file: Path) -> Judge:
 
 
 def settings(file: Path, server: ChatServer, **fields: Any) -> JudgeConfig:
-    fields = {"backend": "openai", "candidate": "tuned", "timeout_seconds": 0.4, "retries": 2, **fields}
+    fields = {"answers": str(file), "backend": "openai", "candidate": "tuned", "timeout_seconds": 0.4, "retries": 2, **fields}
     fields.setdefault("base_url", server.url if fields["backend"] == "openai" else server.root)
     fields.setdefault("judge_model", "judge-1" if fields["backend"] != "similarity" else None)
     fields["judge_model"] = fields["judge_model"] or ()
-    return JudgeConfig(answers=str(file), **fields)
+    return JudgeConfig(**fields)

@@ -36,7 +36,7 @@ def test_heads_say_what_is_needed() -> None:
 
 
 def test_unknown_and_broken_prompts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="Unknown judge prompt '../secret'. Choose one of: closer, meaning, preference, rubric"):
+    with pytest.raises(UserError, match="Unknown judge prompt '../secret'. Choose one of: meaning, preference, rubric"):
         prompt.load("../secret")
     monkeypatch.setattr(prompt, "PROMPTS", tmp_path)
     head = "reference: yes\nreply: word\n"

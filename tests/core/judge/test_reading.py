@@ -9,8 +9,7 @@ from core.judge.reading import json_object, leading_word, word
     ("reply", "choice"),
     [
         *((text, "A") for text in ("A", "a", " A.\n", "**A**", "Answer A", "answer_a", '"A"', "(A)", "<think>B? no.</think>\nA")),
-        *((text, "B") for text in ("B", "[B]", "`b`", "second", "Second.")),
-        *((text, "A") for text in ("first", "First")),
+        *((text, "B") for text in ("B", "[B]", "`b`")),
         *((text, "tie") for text in ("tie", "Tie.", "TIE!")),
         *((text, None) for text in ("", " ", "AB", "A B", "A or B", "I choose A", "neither", "A is closer", "Both", "C", "A\nB", "ties")),
         ("<think>A</think> because B", None),

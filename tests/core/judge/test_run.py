@@ -16,6 +16,10 @@ from tests.core.judge.conftest import KEY, ROWS, Judge, settings
 from tests.servers import Answer, ChatServer, breaks, empty, hangs, honest, html, refuses, says, shown
 
 
+def said(workspace: Workspace) -> str:
+    return " ".join(event["message"] for event in runs.read_events(workspace.run.run_id, "say"))
+
+
 @pytest.mark.parametrize("backend", ["openai", "groq"])
 def test_a_good_judge_is_believed(judge: Judge, backend: str) -> None:
     with ChatServer(key=KEY) as server:
@@ -93,7 +97,7 @@ def test_late_is_not_never(judge: Judge) -> None:
 @pytest.mark.parametrize(
     ("answer", "verdict", "reason"),
     [
-        (says("I would say A."), "unparsed", "not one of the words A, B, first, second, tie"),
+        (says("I would say A."), "unparsed", "not one of the words A, B, tie"),
         (says(""), "unparsed", "the reply is empty"),
         (says("", finish="length"), "unparsed", "cut at max_tokens=256"),
         (html(), "failed", r"the reply is no JSON: it begins '<html>.*\(tried 3 times\)"),
@@ -123,7 +127,7 @@ def test_rubbish_throughout_leaves_no_verdict(judge: Judge) -> None:
         outputs, table, workspace = judge(server)
     assert set(table["verdict"]) == {"unparsed"} and set(table["first_reply"]) == {"The best answer is both."}
     assert outputs["win_rate"] is None and outputs["flip_rate"] is None and outputs["judged"] == 0
-    assert "no pair could be judged (4 unparsed, 0 failed)" in runs.read_events(workspace.run.run_id, "say")[-1]["message"]
+    assert "no pair could be judged (4 unparsed, 0 failed)" in said(workspace)
 
 
 def test_a_server_that_dies_midway_leaves_what_there_is_and_can_be_resumed(
@@ -142,7 +146,10 @@ def test_a_server_that_dies_midway_leaves_what_there_is_and_can_be_resumed(
         with pytest.raises(UserError, match=f"1 of 4 pairs are judged, the rest is not: 2 calls in a row.*--resume {workspace.run.run_id}"):
             run(config, workspace)
     table = results.read(workspace.path / "verdicts.csv", results.Verdict)
-    assert sorted(table["verdict"]) == ["failed", "failed", "not asked", table["verdict"][table["verdict"].isin(["tie", "base", "fine-tuned"])].iloc[0]]
+    right = {question: verdict for question, _, verdict in ROWS}
+    judged = table[~table["verdict"].isin(["failed", "not asked"])]
+    assert list(judged["verdict"]) == [right[question] for question in judged["question"]] and len(judged) == 1
+    assert set(table["verdict"]) > {"failed", "not asked"}
     assert table["reason"].str.contains("not asked: 2 calls in a row had failed before it, the last one with: the connection failed").any()
     unasked = table[table["verdict"] == "not asked"].iloc[0]
     assert (unasked["first_verdict"], unasked["second_verdict"], unasked["first_reply"]) == ("", "", "")

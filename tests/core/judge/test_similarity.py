@@ -22,7 +22,7 @@ def test_similarity_says_that_it_is_no_language_model(judge: Judge, file: Path) 
         assert "both orders are the same by construction" in row.first_reply and f"tie below {TIE_MARGIN}" in row.second_reply
     assert {"fine-tuned", "base"} <= set(table["verdict"])
     assert outputs["judge"].startswith("similarity (not a language model)") and outputs["tokens"] is None
-    assert "not a language model" in runs.read_events(workspace.run.run_id, "say")[-1]["message"]
+    assert "not a language model" in runs.read_events(workspace.run.run_id, "say")[0]["message"]
     assert not server.requests and set(table["prompt"]) == {""}
 
 

@@ -9,6 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core import paths, results
 from core.__main__ import main
+from core.config import ServeConfig
+from core.serve import resident
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +70,14 @@ def test_a_model_that_the_engine_lacks_is_named_with_what_it_offers(serve, says_
     assert main(["judge", "--backend", "groq", "--answers", str(answers), "--candidate", "tuned"]) != 0
     assert "It offers: base." in capsys.readouterr().err
     assert served.passes == []
+
+
+def test_the_engine_that_lives_in_the_home_judges_without_an_address(says_a, answers, capsys):
+    resident.start(ServeConfig(base_model=str(says_a), device="cpu"))
+    try:
+        assert main(["judge", "--backend", "engine", "--answers", str(answers), "--candidate", "tuned"]) == 0, capsys.readouterr().err
+    finally:
+        resident.stop()
+    run_id = json.loads(capsys.readouterr().out)["run_id"]
+    verdicts = results.read(paths.results() / run_id / "verdicts.csv", results.Verdict)
+    assert set(verdicts["first_reply"]) == set(verdicts["second_reply"]) == {"A"} and set(verdicts["verdict"]) == {"tie"}
