@@ -144,8 +144,8 @@ def dataset(report: pd.DataFrame, outputs: dict[str, Any]) -> str:
 def claims(table: pd.DataFrame) -> str:
     """How many of the published claims hold on one's own runs."""
     counts = table["holds"].value_counts()
-    said = [f"{int(counts.get(word, 0))} {verb}" for word, verb in (("holds", "hold"), ("does not hold", "do not hold"))]
-    return f"Of {count(len(table), 'published claim')}, {said[0]} on these runs, {said[1]}, {int(counts.get('cannot be said', 0))} cannot be said."
+    hold, fail, open_ = (int(counts.get(word, 0)) for word in ("holds", "does not hold", "cannot be said"))
+    return f"Of {count(len(table), 'published claim')}, {hold} hold on these runs, {fail} do not hold, {open_} cannot be said."
 
 
 def figure(report: pd.DataFrame, name: str) -> float | None:

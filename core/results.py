@@ -356,7 +356,7 @@ class ArenaPair(Row):
 
 @dataclass(frozen=True)
 class Vote(Row):
-    """votes.csv: what one person said of one pair, names hidden. Rows are only ever added; of a reviewer's votes on a pair the last counts."""
+    """votes.csv: what one person said of one pair, names hidden. Rows are only added; of a reviewer's votes on a pair the last counts."""
 
     at: str
     """ISO 8601, UTC."""

@@ -27,9 +27,7 @@ class Prices:
 def prices(config: JudgeConfig) -> Prices:
     """The prices of a config. Raises UserError for a budget in money without them."""
     if config.budget_money is not None and (config.price_in is None or config.price_out is None):
-        raise UserError(
-            f"budget_money={config.budget_money:g} can't be kept without prices. Give price_in and price_out."
-        )
+        raise UserError(f"budget_money={config.budget_money:g} can't be kept without prices. Give price_in and price_out.")
     return Prices(config.price_in, config.price_out)
 
 

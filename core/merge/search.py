@@ -79,7 +79,7 @@ def search(trials: Trials, strategy: str) -> None:
 
 def descend(trials: Trials, strategy: str, start: Point) -> None:
     """Follow the gradient of the mean loss by the weights (L-BFGS-B: Byrd et al. 1995, SIAM Journal on Scientific Computing 16)."""
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import minimize
 
     config, left = trials.config, trials.config.trials
 

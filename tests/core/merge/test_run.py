@@ -13,7 +13,7 @@ from core import adapter, paths, runs
 from core.adapter import Adapter, Factor
 from core.config import MergeConfig
 from core.errors import UserError
-from core.merge import STRATEGIES, recipe
+from core.merge import recipe
 from core.merge import run as merge_run
 
 
@@ -247,61 +247,3 @@ def test_deltas_that_cancel_are_said(own):
     adapter.write(adapter.read(paths.adapters() / "cynic-lora"), paths.adapters() / "twin")
     outputs, folder = merge(adapters=("cynic-lora", "twin"), weights=(1, -1))
     assert outputs["energy_kept"] is None and "is the base model" in said(folder)[-1]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"weights": (1e39, 1)},
-        {"weights": (1e300, 1)},
-        {"weights": (1e300, 1e300), "strategy": "svd"},
-        {"weights": (3.4e38, 1), "dtype": "bf16"},
-        {"strategy": "ties", "density": 0.5, "ties_lambda": 1e300},
-        {"strategy": "sce", "density": 0.5, "weights": (1e200, 1e200)},
-        {"strategy": "linear", "space": "factor", "weights": (1e300, 1)},
-    ],
-)
-def test_numbers_beyond_the_files_precision_are_refused_before_anything_is_replaced(fields, own):
-    _, folder = merge(adapters=("own-0", "own-1"), name="good")
-    before = (folder / adapter.WEIGHTS).read_bytes()
-    with pytest.raises(UserError, match=r"delta of layer model\.layers\.0\S+ would hold numbers beyond what (fp32|bf16) holds .* smaller weights"):
-        merge(adapters=("own-0", "own-1"), name="good", replace=True, **fields)
-    assert (folder / adapter.WEIGHTS).read_bytes() == before
-
-
-@pytest.mark.parametrize("strategy", ["linear", "svd", "tsv", "knots"])
-def test_adapters_with_huge_entries_are_refused_by_layer(strategy, home):
-    huge = {"model.layers.0.self_attn.q_proj": Factor(torch.full((2, 16), 1e25), torch.full((16, 2), 1e25), 1.0)}
-    for n in range(2):
-        adapter.write(Adapter(f"h{n}", {layer: Factor(f.A * (n + 1), f.B, 1.0) for layer, f in huge.items()}, "base"), paths.adapters() / f"h{n}")
-    density = {"density": 0.5} if strategy == "knots" else {}
-    with pytest.raises(UserError, match=r"delta of layer model\.layers\.0\.self_attn\.q_proj would hold numbers beyond what fp32"):
-        merge(adapters=("h0", "h1"), strategy=strategy, **density)
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_delta_of_zeros_is_merged_by_every_strategy(strategy, home):
-    zeros = {layer: Factor(torch.zeros(2, 16), torch.zeros(16, 2), 1.0) for layer in ("model.layers.0.a", "model.layers.1.a")}
-    adapter.write(Adapter("zero", zeros, "base"), paths.adapters() / "zero")
-    density = {"density": 0.5} if "density" in STRATEGIES[strategy].fields else {}
-    _, folder = merge(adapters=("zero",), strategy=strategy, weights=(1e300,), **density)
-    made = adapter.read(folder).factors
-    assert set(made) == set(zeros)
-    assert all(factor.rank >= 1 and not (factor.B @ factor.A).any() for factor in made.values())
-
-
-@pytest.mark.parametrize("strategy", ["ties", "magnitude_prune", "breadcrumbs", "sce", "knots", "dare_linear"])
-def test_a_density_that_keeps_nothing_is_refused(strategy, own):
-    with pytest.raises(UserError, match="density=1e-12 keeps no entry of any delta, so the merge would be the base model"):
-        merge(adapters=("own-0", "own-1"), strategy=strategy, density=1e-12)
-    assert not list(paths.merged_adapters().glob("*"))
-
-
-def test_models_and_routes_are_no_adapters(own):
-    for folder, file in ((paths.models() / "whole", "config.json"), (paths.merged_adapters() / "way", paths.ROUTER)):
-        folder.mkdir(parents=True)
-        (folder / file).write_text("{}")
-    with pytest.raises(UserError, match="'whole' is a whole model, and whole models can't be merged"):
-        merge(adapters=("own-0", "whole"))
-    with pytest.raises(UserError, match="'way' is a route, which has no delta of its own"):
-        merge(adapters=("own-0", "way"))
