@@ -5,7 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import pandas as pd  # noqa: E402
+
 from core import judging, queries, results, verdict_findings
+from core.judge import audit
 from core.queries import OWN, Evaluation
 from core.results import ALL
 from core.wording import percent, three
@@ -50,17 +53,27 @@ def other_metrics(found: Evaluation) -> list[str]:
 
 
 def verdicts(found: Evaluation) -> list[str]:
-    """Win, tie and loss against the base, by every judged run of this evaluation."""
-    lines = _head("judged against base", "judge", "wins", "ties", "losses", "failed", "win rate, 95 % interval")
-    for run in queries.runs_with("judge", "verdicts.csv"):
-        table = results.read(run.path / "verdicts.csv", results.Verdict)
+    """Wins, ties and losses by every judge of this evaluation, with its audit; a red card withholds who won."""
+    lines = _head(
+        "judged", "judge", "wins", "ties", "losses", "lost", "win rate, 95 % interval", "changed with the order", "first shown won", "audit"
+    )
+    for run in reversed(queries.runs_with("judge", "verdicts.csv")):
         if Path(run.outputs["answers"]).parent.name != found.run.run_id:
             continue
-        rate = judging.win_rates(table).iloc[0]
-        share = f"{percent(rate.win_rate)} ({percent(rate.low)} to {percent(rate.high)})"
-        who = (verdict_findings.candidate_name(table), verdict_findings.judge_name(table))
-        lines.append(_row(*who, *(str(int(rate[word])) for word in ("wins", "ties", "losses", "failed")), share))
+        table = results.read(run.path / "verdicts.csv", results.Verdict)
+        figures = audit.card(table, seed=0)
+        for judge in dict.fromkeys(table["judge"]):
+            lines.append(_verdict_row(table[table["judge"] == judge], {each.figure: each for each in figures if each.judge == judge}))
     return lines
+
+
+def _verdict_row(table: pd.DataFrame, card: dict[str, results.AuditFigure]) -> str:
+    light, rate = audit.lights(list(card.values())), judging.win_rates(table).iloc[0]
+    who = f"{verdict_findings.candidate_name(table)} against {table['base'].iloc[0]}"
+    won = [str(int(rate[word])) for word in ("wins", "ties", "losses", "failed")]
+    share = f"{percent(rate.win_rate)} ({percent(rate.low)} to {percent(rate.high)})" if light != "red" else "withheld"
+    order = [percent(card[name].value) for name in ("flip_rate", "first_position_rate")]
+    return _row(who, verdict_findings.judge_name(table), *won, share, *order, light)
 
 
 def _best_other(found: Evaluation, category: str) -> str:

@@ -107,9 +107,10 @@ class Asking:
         return list(missing.values()), len(known)
 
     def _both(self, task: Task) -> tuple[Opinion, Opinion]:
-        return self._opinion(task, 0), self._opinion(task, 1)
+        begun = not self.ended
+        return self._opinion(task, 0, begun), self._opinion(task, 1, begun)
 
-    def _opinion(self, task: Task, order: int) -> Opinion:
+    def _opinion(self, task: Task, order: int, begun: bool) -> Opinion:
         if self._unjudgeable(task.pair):
             return Opinion("failed", reason=NO_REFERENCE)
         comparison, name = self._named(task, order)
@@ -117,7 +118,7 @@ class Asking:
             one_at_a_time = self._locks[name]
         with one_at_a_time:
             try:
-                asked = self._replies.get(name) or (None if self._stopped(order) else self._ask(name, comparison))
+                asked = self._replies.get(name) or (None if self._stopped(begun) else self._ask(name, comparison))
             except CallFailed as error:
                 return Opinion("failed", reason=str(error))
         return opinion(self.judge, asked, order, self._prices) if asked else Opinion("not asked", reason=f"not asked: {self.ended}")
@@ -158,8 +159,8 @@ class Asking:
             if not self.ended:
                 self.ended, self.unfinished, self._gently = why, unfinished, gently
 
-    def _stopped(self, order: int) -> bool:
-        return bool(self.ended) and not (self._gently and order == 1)
+    def _stopped(self, begun: bool) -> bool:
+        return bool(self.ended) and not (self._gently and begun)
 
     def _unjudgeable(self, pair: Pair) -> bool:
         return self.judge.needs_reference and not pair.reference.strip()

@@ -90,7 +90,7 @@ class Backend(ABC):
     def identity(self, comparison: Comparison) -> list[Any]:
         """Everything that the reply depends on, JSON-able and without keys: the same identity is never asked twice."""
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027 - not every judge has something to open
         """Get ready: reach the server and check the model, load weights. Called once before the first `ask`. Raises UserError."""
 
     def likely(self, comparison: Comparison) -> Tokens:
@@ -109,5 +109,5 @@ class Backend(ABC):
     def read(self, reply: Reply) -> Reading:
         """What a reply means, the same for a reply of today and one that was kept."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nor to close
         """Let go of servers and weights."""
