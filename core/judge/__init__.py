@@ -31,7 +31,7 @@ BACKENDS = {
         "A GGUF file (llama.cpp)",
         "core.judge.llamacpp:LlamaCpp",
         "https://github.com/ggml-org/llama.cpp",
-        "A language model from a GGUF file, run here by llama.cpp (package xllamacpp); judge_model is the file's path.",
+        "A language model from a GGUF file, run here by llama.cpp; judge_model is its path, or empty: the one of requirements-judge.txt.",
     ),
     "perplexity": Entry(
         "Likelihood of the reference (no prompt)",

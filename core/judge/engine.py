@@ -1,5 +1,6 @@
 """Lyceum's own engine as the judge: the base model, an adapter or a merge, by the name under which the engine offers it."""
 
+from functools import cached_property
 from typing import Any
 
 from core.config import JudgeConfig, ServeConfig
@@ -20,13 +21,16 @@ class Engine(LanguageModel):
         self._on_retry = on_retry
         living = resident.find()
         self._base = living.base_model if living else ServeConfig().base_model
-        self._content = _digest(self._base, model or BASE)
         super().__init__(Chat.nowhere(), model or BASE, config, key_name="", budget="max_tokens")
         self.name, self.provider = f"{self.model} on {self._base} (Lyceum's engine)", ""
 
     def place(self) -> list[Any]:
         """The weights, wherever the engine listens."""
         return ["engine", self._content]
+
+    @cached_property
+    def _content(self) -> list[str]:
+        return _digest(self._base, self.model)
 
     def open(self) -> None:
         """Find the engine or start it, and check the model."""

@@ -18,10 +18,14 @@ LOOKED_AT = 100
 
 
 def expected(config: JudgeConfig) -> list[tuple[str, Forecast]]:
-    """Each judge of a config with what it has still to be asked. Raises UserError where the run would."""
+    """Each judge of a config that has a provider, with what it has still to be asked; what runs here costs nothing.
+
+    Raises UserError where the run would.
+    """
     todo = tasks(answers.pair(answers.find(config), config).pairs, config)
     with closing(Replies()) as replies:
-        return [(judge.name, _forecast(judge, replies, todo, config)) for judge in judges(config, lambda reason, seconds: None)]
+        asked = [judge for judge in judges(config, lambda reason, seconds: None) if judge.provider]
+        return [(judge.name, _forecast(judge, replies, todo, config)) for judge in asked]
 
 
 def _forecast(judge: Backend, replies: Replies, todo: Sequence[Task], config: JudgeConfig) -> Forecast:

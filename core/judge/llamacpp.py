@@ -5,6 +5,7 @@ Calls go one at a time: both orders of a pair begin with the same tokens, which 
 
 import hashlib
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.config import JudgeConfig
 from core.errors import UserError
 from core.judge.backend import OnRetry
 from core.judge.language_model import LanguageModel
+from core.models import judge_model
 from core.models.chat import Chat
 from core.runs import versions
 
@@ -32,13 +34,17 @@ class LlamaCpp(LanguageModel):
         self._file = _checked(model)
         self._server: Any = None
         self._on_retry = on_retry
-        self._content = _digest(self._file)
         super().__init__(Chat.nowhere(), self._file.stem, config, key_name="", budget="max_tokens")
         self.name, self.provider = f"{self._file.stem} (llama.cpp)", ""
 
     def place(self) -> list[Any]:
         """The engine with its version, and the file's content."""
         return [versions("xllamacpp"), self._content]
+
+    @cached_property
+    def _content(self) -> str:
+        with self._file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
 
     def open(self) -> None:
         """Load the file and start the server on a free port."""
@@ -59,21 +65,14 @@ def _checked(model: str | None) -> Path:
     from importlib.util import find_spec
 
     if find_spec("xllamacpp") is None:
-        raise UserError("The judge llamacpp needs the package xllamacpp, which isn't installed. Install it with: pip install xllamacpp")
-    if model is None:
-        raise UserError("The judge llamacpp needs a model. Name a GGUF file as judge_model.")
-    file = Path(model).expanduser()
+        raise UserError("The judge llamacpp needs the package xllamacpp, which isn't installed. Install it with: pip install -r requirements.txt")
+    file = Path(model).expanduser() if model else judge_model.joined()
     if not file.is_file():
         raise UserError(f"There is no file '{model}' for the judge llamacpp. Give the path of a GGUF file as judge_model.")
     with file.open("rb") as opened:
         if opened.read(len(_MAGIC)) != _MAGIC:
             raise UserError(f"'{model}' is no GGUF file, so llama.cpp can't run it. Give one as judge_model.")
     return file
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _parameters(file: Path) -> Any:

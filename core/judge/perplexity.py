@@ -6,6 +6,7 @@ so both orders agree by construction: its flips are 0 and prove nothing.
 """
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from core.config import JudgeConfig
@@ -29,11 +30,8 @@ class Perplexity(Backend):
     at_once = 1
 
     def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:
-        """Find the model; its weights are not read yet. Raises UserError."""
-        from core.models import load
-
+        """Nothing is loaded yet."""
         self._wanted = model or "bundled"
-        self._content = load.content_hash(load.resolve(self._wanted))
         self._loaded: tuple[BaseModel, Prompter] | None = None
         self._known: dict[tuple[str, str, str], float] = {}
         self._lock = threading.Lock()
@@ -41,9 +39,15 @@ class Perplexity(Backend):
         self.name = f"perplexity of the reference (no prompt), {shown}"
 
     def identity(self, comparison: Comparison) -> list[Any]:
-        """The weights, the margin and the texts."""
+        """The weights, the margin and the texts. Raises UserError when there is no such model."""
         texts = [comparison.question, comparison.reference, comparison.a, comparison.b]
         return ["perplexity", self._content, TIE_MARGIN, TEXT, LONGEST, *texts]
+
+    @cached_property
+    def _content(self) -> str:
+        from core.models import load
+
+        return load.content_hash(load.resolve(self._wanted))
 
     def open(self) -> None:
         """Load the model, in fp32 on the CPU."""

@@ -20,31 +20,44 @@ HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_scor
 
 
 def loaded(modules):
-    """Import these modules of core in a fresh process; the heavy packages that came along, and the CPU seconds it took."""
-    code = (
-        f"import sys; [__import__('core.' + name) for name in {modules}]\n"
-        f"print(*[name for name in {HEAVY + ('pandas', 'plotly')} if name in sys.modules])"
-    )
-    before = os.times()
+    """Import these modules of core in a fresh process; the heavy packages that came along."""
+    code = f"import sys; {importing(modules)}; print(*[name for name in {HEAVY + ('pandas', 'plotly')} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def importing(modules):
+    """Code that imports these modules of core."""
+    return f"[__import__('core.' + name) for name in {modules}]"
+
+
+def seconds(code):
+    """CPU seconds of a fresh process that runs this code."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, check=True)
     after = os.times()
-    seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return done.stdout.split(), seconds
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def test_the_light_half_imports_nothing_heavy_and_in_a_moment():
-    found, seconds = loaded(LIGHT)
+def test_the_light_half_imports_nothing_heavy():
+    found = loaded(LIGHT)
     assert not set(found) & set(HEAVY)
-    assert seconds < 1.0
+
+
+def test_the_light_half_takes_little_more_than_the_libraries_it_stands_on():
+    """Held against them, since a busy machine makes both slow."""
+    libraries = "import pandas, pydantic, httpx"
+    ours, theirs = (min(seconds(code) for _ in range(3)) for code in (importing(LIGHT), libraries))
+    assert ours < 1.6 * theirs
 
 
 def test_charts_draw_without_torch():
-    found, _ = loaded(CHARTS)
+    found = loaded(CHARTS)
     assert not set(found) & set(HEAVY)
 
 
 def test_the_command_line_and_the_waiting_worker_load_no_tables_library():
-    found, _ = loaded(["__main__", "jobs.local", "jobs.worker", "jobs.execute"])
+    found = loaded(["__main__", "jobs.local", "jobs.worker", "jobs.execute"])
     assert found == []
 
 

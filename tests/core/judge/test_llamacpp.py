@@ -36,7 +36,7 @@ def test_a_file_judges_from_end_to_end_and_is_known_by_its_content(file: Path, t
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="needs a model. Name a GGUF file"):
+    with pytest.raises(UserError, match="comes in 22 packages, and the one with part 1 is not installed"):
         made(None)
     with pytest.raises(UserError, match="There is no file 'gone.gguf'"):
         made("gone.gguf")
