@@ -7,8 +7,9 @@ from core import charts
 
 
 def outcomes(rates: pd.DataFrame) -> go.Figure:
-    """Win, tie and loss shares per category, the interval of the win share as a whisker over them: judging.win_rates."""
+    """Win, tie and loss shares of the whole and per category (of the only one once): judging.win_rates. Whiskers: interval of the wins."""
     shown = rates[rates["n"] > 0]
+    shown = shown.iloc[1:] if len(shown) == 2 else shown  # one category: the whole is the same again
     figure = go.Figure()
     for outcome, column in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
         figure.add_bar(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from core.results import ALL
+from core.stats import Estimate
 from core.wording import count, duration, listed, percent, signed, three
 
 LABELS = {
@@ -41,6 +42,16 @@ CARD = ("flip_rate", "first_position_rate", "longer_answer_rate", "length_contro
 
 WINS = ("win_rate", "length_controlled_win_rate", "own_family_rate")
 """How the names of the figures begin that tell who won: not to be told where the card is red."""
+CANDIDATES = ("own adapters", "the candidates")
+"""What `candidate_name` calls several."""
+
+
+OUTCOMES = {"fine-tuned": "win", "base": "loss"}
+"""Words of verdicts.csv as they are said to people: of the candidate."""
+ORDER = ("flip_rate", "reversal_rate", "first_position_rate")
+"""Figures on what the order of the answers does."""
+ORDERLESS = ("similarity", "perplexity")
+"""How the names of judges begin that never see an order: its figures hold by construction and say nothing for them."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +88,13 @@ def verdicts(rates: pd.DataFrame, table: pd.DataFrame) -> str:
         return f"No answer could be judged: {_lost(whole) or 'nothing was asked'}. Judge: {name}."
     low, high = percent(whole["low"]), percent(whole["high"])
     pairs = "questions" if table["repeat"].eq(0).all() else "verdicts"
-    lost = _lost(whole)
+    wins, losses, ties = (f"{int(whole[word]):,}" for word in ("wins", "losses", "ties"))
+    against = ", ties counting against it" if whole["ties"] else ""
+    who, lost = candidate_name(table), _lost(whole)
     return (
-        f"{verb_of(table)} {_better(table)} in {int(whole['wins']):,} of {int(whole['n']):,} {pairs} "
-        f"({percent(whole['win_rate'])}, 95 % interval {low} to {high}), {_base(table)} in {int(whole['losses']):,}, "
-        f"tied in {int(whole['ties']):,}. {lost[:1].upper() + lost[1:] + '. ' if lost else ''}Judge: {name}."
+        f"{who[:1].upper() + who[1:] if who in CANDIDATES else who} against {_base(table)}, {_better(table)}: {wins} won, {losses} lost, "
+        f"{ties} tied of {int(whole['n']):,} {pairs}; win rate {percent(whole['win_rate'])} (95 % interval {low} to {high}){against}. "
+        f"{lost[:1].upper() + lost[1:] + '. ' if lost else ''}Judge: {name}."
     )
 
 
@@ -103,13 +116,13 @@ def _lost(whole: pd.Series) -> str:
 
 
 def _better(table: pd.DataFrame) -> str:
-    return "closer to the reference" if set(table["prompt"]) <= {"", "meaning"} else "preferred"
+    by_reference = set(table["prompt"]) <= {"", "meaning"} and table["reference"].str.strip().ne("").any()
+    return "by closeness to the reference" if by_reference else "by preference"
 
 
-def verb_of(table: pd.DataFrame) -> str:
-    """'Own adapters are' or '<name> is'."""
-    name = candidate_name(table)
-    return name.capitalize() + " are" if name in ("own adapters", "the candidates") else f"{name} is"
+def outcome(word: str) -> str:
+    """A word of verdicts.csv as it is said to people: win, loss or tie of the candidate; what is no verdict as it stands."""
+    return OUTCOMES.get(word, word)
 
 
 def candidate_name(table: pd.DataFrame) -> str:
@@ -135,6 +148,51 @@ def told(figures: pd.DataFrame) -> pd.DataFrame:
     red = set(figures.loc[figures["light"] == "red", "judge"])
     shut = figures["judge"].isin(red | {""}) if red else figures["judge"].isin(red)
     return figures[~(shut & figures["figure"].str.startswith(WINS))]
+
+
+def lit(figures: pd.DataFrame) -> pd.DataFrame:
+    """Rows of audit.csv with each light at the figure that it rests on, and none where a figure holds by construction.
+
+    Of longer answers the milder light of two counts (core.judge.audit): where that is `longer_either_way`'s, it stands there.
+    """
+    shown = figures.copy()
+    orderless = shown["judge"].str.startswith(ORDERLESS) & shown["figure"].isin(ORDER) & shown["value"].notna()
+    shown.loc[orderless, ["light", "note"]] = ["", "By construction: this judge sees no order."]
+    for _, mine in shown.groupby("judge", sort=False):
+        either, longer = (mine[mine["figure"] == name].head(1) for name in ("longer_either_way", "longer_answer_rate"))
+        if len(longer) and len(either) and _rests_on_other(longer.iloc[0]):
+            end = _last_sentence(longer["note"].iloc[0])
+            shown.loc[longer.index, "light"] = ""
+            shown.loc[either.index, "light"] = longer["light"].iloc[0] if pd.notna(either["value"].iloc[0]) else ""
+            shown.loc[either.index, "note"] = f"{either['note'].iloc[0]} {end}"
+    return shown
+
+
+def _rests_on_other(longer: pd.Series) -> bool:
+    """Whether the light is milder than the interval of the figure itself would have it."""
+    from core.judge.thresholds import THRESHOLDS
+
+    if pd.isna(longer["value"]) or not longer["light"]:
+        return False
+    own = Estimate(longer["value"], longer["low"], longer["high"], int(longer["n"]))
+    return THRESHOLDS["longer_answer_rate"].light(own) != longer["light"]
+
+
+def _last_sentence(note: str) -> str:
+    return str(note).rsplit(". ", 1)[-1]
+
+
+def carded(figures: pd.DataFrame) -> pd.DataFrame:
+    """The figures that a card shows at once, lit: those of CARD, the amber and red ones, and those of the order also when not tested."""
+    shown = lit(told(figures))
+    either = shown["figure"].eq("longer_either_way") & shown["value"].notna()
+    known = shown["value"].notna() & (shown["figure"].isin(CARD) | shown["light"].isin(["amber", "red"]))
+    return shown[known | either | (shown["figure"].isin(CARD) & shown["figure"].isin(ORDER) & ~order_tested(shown))]
+
+
+def order_tested(figures: pd.DataFrame) -> bool:
+    """Whether any pair was answered in both orders."""
+    return bool(figures.loc[figures["figure"] == "flip_rate", "value"].notna().any())
 
 
 def label(figure: str) -> str:

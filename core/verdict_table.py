@@ -61,6 +61,7 @@ class VerdictTable:
     """Verdicts with what filters need beside them.
 
     `difference` [rows]: F1 of words shared with the reference, candidate less base (core/word_overlap.py).
+    `has_references`: whether any row has one, without which the difference says nothing.
     `length` [rows]: names of judging.LENGTHS. `flags` and `themes`: names -> whether each row has it.
     """
 
@@ -71,6 +72,7 @@ class VerdictTable:
             rows["reference"], rows["base_prediction"], rows["candidate_prediction"]
         )
         self.difference = self.candidate_f1 - self.base_f1
+        self.has_references = bool(rows["reference"].str.strip().ne("").any())
         self.length = judging.length_names(candidate, base)
         self.values = {column: list(dict.fromkeys(rows[column])) for column in EXACT}
         self._texts = [_lower(rows[column]) for column in TEXTS]

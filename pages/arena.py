@@ -20,12 +20,18 @@ def said(run: Run) -> str:
 
 
 def finding(run: Run) -> str:
-    """What is asked here, and how many have voted; no word on who leads, which would sway the votes to come."""
+    """What is asked here."""
+    number = count(run.outputs["questions"], "question")
+    return f"Two answers to each of {number}, and nothing says who wrote which: you say which is better."
+
+
+def so_far(round_id: str) -> str:
+    """How many have voted; no word on who leads, which would sway the votes to come."""
     votes = arena.votes()
-    here = votes[votes["round"] == run.run_id]
+    here = votes[votes["round"] == round_id]
     people = count(here["reviewer"].nunique(), "person has", "people have")
-    so_far = f"{people} given {count(len(here), 'vote')} so far." if len(here) else "Nobody has voted yet."
-    return f"Two answers to one question, and nothing says who wrote which: you say which is better. {so_far}"
+    told = f"{people} given {count(len(here), 'vote')} so far" if len(here) else "No vote has been given yet"
+    return f"{told}; skipped pairs don't count. Who leads is told when you end the round, after its last pair."
 
 
 def reviewer() -> str:
@@ -75,6 +81,8 @@ def ask(round_id: str, name: str) -> None:
             on_click=_try,
             args=(arena.undo, round_id, name, standing.last),
         )
+    if sheet:
+        st.caption(so_far(round_id))
 
 
 def _try(act: Callable[..., object], *args: object) -> None:
@@ -124,6 +132,7 @@ if rounds:
         st.caption(
             f"{count(shown.outputs['questions'], 'question')} wait. Buttons or keys: 1 for left, 2 for right, 0 for a tie, s to skip."
         )
+        st.caption(so_far(shown.run_id))
     more()
 else:
     evaluated = queries.runs_with("evaluate", "answers.csv")

@@ -24,11 +24,9 @@ def show(judged: Judged) -> None:
         st.markdown("**Audit**")
         light(judged.light)
     st.caption(plain(verdict_findings.named(judged.judge)))
-    if judged.judge.startswith("similarity"):
-        st.caption("Both orders agree by construction, so the lights say nothing for it: a baseline for real judges.")
-    known = verdict_findings.told(judged.figures).dropna(subset=["value"])
-    first = known["figure"].isin(verdict_findings.CARD) | known["light"].isin(["amber", "red"])
-    lines(known[first])
+    if judged.judge.startswith(verdict_findings.ORDERLESS):
+        st.caption("It sees no order, so figures on the order hold by construction and have no light: a baseline for real judges.")
+    lines(verdict_findings.carded(judged.figures))
     st.caption(plain(f"Cost: {judged.cost}"))
 
 
@@ -48,16 +46,23 @@ def light(colour: str) -> None:
 def line(figure: Mapping[str, Any]) -> str:
     """One figure with its interval and its light, in Markdown; an amber or red one with what was passed."""
     mark = f":{LIGHTS[figure['light']][1]}[{LIGHTS[figure['light']][0]}] " if figure["light"] else ""
-    said = [verdict_findings.spread(figure["figure"], figure["low"], figure["high"], int(figure["n"]))]
+    untested = figure["figure"] in verdict_findings.ORDER and pd.isna(figure["value"])
+    spread = verdict_findings.spread(figure["figure"], figure["low"], figure["high"], int(figure["n"]))
+    said = ["No pair was answered in both orders" if untested else spread]
     if figure["light"] in ("amber", "red"):
         said.append(figure["note"].rsplit(". ", 1)[-1])
-    name, number = verdict_findings.label(figure["figure"]), verdict_findings.value(figure["figure"], figure["value"])
+    name = verdict_findings.label(figure["figure"])
+    number = "order not tested" if untested else verdict_findings.value(figure["figure"], figure["value"])
+    if figure["figure"] in verdict_findings.ORDER and not figure["light"]:
+        if str(figure["note"]).startswith("By construction"):
+            said.append("by construction")
+        return f":gray[{plain(name)}: {plain(number)}]  \n:small[:gray[{plain(', '.join(said))}]]"
     return f"{mark}{plain(name)}: **{plain(number)}**  \n:small[:gray[{plain('. '.join(said))}]]"
 
 
 def table(figures: pd.DataFrame) -> None:
     """All figures of a run that may be told, and how they were taken."""
-    figures = verdict_findings.told(figures)
+    figures = verdict_findings.lit(verdict_findings.told(figures))
     shown = pd.DataFrame(
         {
             "judge": figures["judge"].replace("", "all together").to_numpy(),

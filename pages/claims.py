@@ -1,5 +1,7 @@
 """Claims: what others publish about tuning and merging, beside the same question asked of one's own runs."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -8,6 +10,8 @@ from core.wording import plain, three
 from pages import form, parts
 
 FIELDS = ["evaluation", "judges"]
+SHARE = "share of "
+"""How a unit begins whose figures lie between 0 and 1."""
 COLOURS = {"holds": "green", "does not hold": "orange", "cannot be said": "gray"}
 
 
@@ -24,10 +28,23 @@ def ledger(table: pd.DataFrame) -> None:
                 st.text(claim.theirs)
             with ours:
                 st.caption("Ours")
-                st.text(f"{three(claim.value)} {claim.unit}" if pd.notna(claim.value) else three(None))
-                if pd.notna(claim.low):
-                    st.caption(f"{findings.interval(claim.low, claim.high)}, n {int(claim.n):,}")
+                value, interval = ours_in_words(claim)
+                st.text(value)
+                if interval:
+                    st.caption(interval)
             st.caption(plain(claim.how))
+
+
+def ours_in_words(claim: Any) -> tuple[str, str]:
+    """Our figure in its unit, and its interval with n, empty where there is none; a share as per cent, as theirs are told."""
+    if pd.isna(claim.value):
+        return three(None), ""
+    if not str(claim.unit).startswith(SHARE):
+        spread = "" if pd.isna(claim.low) else f"{findings.interval(claim.low, claim.high)}, n {int(claim.n):,}"
+        return f"{three(claim.value)} {claim.unit}", spread
+    value, low, high = (f"{100 * share:.1f}" for share in (claim.value, claim.low, claim.high))
+    spread = "" if pd.isna(claim.low) else f"95 % interval {low} to {high} %, n {int(claim.n):,}"
+    return f"{value} % of {str(claim.unit).removeprefix(SHARE)}", spread
 
 
 parts.enter()
@@ -38,8 +55,9 @@ if ledgers:
     claims = parts.table(run, "claims.csv", results.Claim)
     with title:
         parts.head("Claims", findings.claims(claims))
-    parts.watch("claims")
+    parts.watch("claims", shown=(failed := parts.failed("claims")))
     ledger(claims)
+    parts.failed_line(failed)
     st.caption(plain(f"Claims of {claims['source'].iloc[0]}. Ours: evaluation {run.outputs['evaluation']} and the judge runs on it."))
     parts.download("claims.csv", claims)
 else:

@@ -102,7 +102,7 @@ def cost(verb: str, estimated: bool = False) -> str:
     last = next((run for run in every if run.verb == verb and run.status == "done" and run.finished_at), None)
     waiting = [run for run in every if run.status in ("queued", "running")]
     spent = duration(seconds_between(last.started_at, last.finished_at)) if last else ""
-    past = f"The last {verb} took {spent}." if last else f"No {verb} has run here yet, so its time is not known."
+    past = f"The last {verb} took {spent}." if last else f"No run of {verb} here yet, so its time is not known."
     return " ".join(["" if estimated else past, f"{count(len(waiting), 'job')} before it." if waiting else ""]).strip()
 
 

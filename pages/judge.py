@@ -67,8 +67,9 @@ if judged_runs:
     shown = parts.pick_run(judged_runs, "judge_run", verdict_tables.title)
     with title:
         parts.head("Judge", verdict_tables.headline(shown))
-    parts.watch("judge")
+    parts.watch("judge", shown=(failed := parts.failed("judge")))
     results(shown)
+    parts.failed_line(failed)
 else:
     parts.empty(
         "Judge",

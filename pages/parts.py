@@ -178,9 +178,28 @@ def watch(verb: str, shown: Run | None = None) -> None:
     if active:
         live(lambda: _bars(verb), True)
         return
+    newest = failed(verb)
+    if newest and newest != shown:
+        failure(newest)
+
+
+def failed(verb: str) -> Run | None:
+    """The newest run of a verb if it failed."""
     newest = runs.listing(verb)[:1]
-    if newest and newest[0].status == "failed" and newest[0] != shown:
-        failure(newest[0])
+    return newest[0] if newest and newest[0].status == "failed" else None
+
+
+def failed_line(run: Run | None) -> None:
+    """A failed run in a small line that names it, below what another run found."""
+    if run and not under_way(run.verb):
+        st.caption(plain(f"Another run, {label(run)}: {run.error or 'no reason was recorded'}"))
+        see(run)
+
+
+def see(run: Run) -> None:
+    """A link to a failed run; to its resuming where it was cut off, not where its settings or data are at fault."""
+    said = "Resume it, or see all of it" if "--resume" in (run.error or "") else "See all of it"
+    st.page_link("pages/jobs.py", label=said, icon=":material/arrow_forward:", query_params={"job": run.run_id})
 
 
 def live(draw: Callable[[], None], active: bool) -> None:
@@ -220,7 +239,7 @@ def failure(run: Run) -> None:
     st.warning(f"The last {run.verb} failed: {plain(run.error or 'no reason was recorded')}", icon=":material/error:")
     with st.expander("Last lines of its log"):
         st.code(runs.log_tail(run.run_id) or "The log is empty.", language=None, wrap_lines=True)
-    st.page_link("pages/jobs.py", label="Resume it, or see all of it", icon=":material/arrow_forward:", query_params={"job": run.run_id})
+    see(run)
 
 
 def download(name: str, data: pd.DataFrame, label: str = "", key: str = "") -> None:

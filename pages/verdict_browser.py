@@ -6,13 +6,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core import judging
+from core import judging, verdict_findings
 from core.runs import Run
 from core.verdict_table import ANY, ORDERS, PEOPLE, SORTS, TEXTS, Filters, VerdictTable
 from core.wording import count
 from pages import verdict_detail, verdict_tables
 
-VERDICTS = (ANY, "fine-tuned", "base", "tie", "failed", "unparsed", "not asked")
+VERDICTS = {
+    ANY: ANY,
+    **{verdict_findings.outcome(word): word for word in ("fine-tuned", "base", "tie", "failed", "unparsed", "not asked")},
+}
+"""What a verdict is called here -> its word in verdicts.csv."""
 COLUMNS = {
     "verdict": "verdict",
     "category": "category",
@@ -28,6 +32,9 @@ COLUMNS = {
 }
 FOLDED = {"candidate", "orders", "length", "people", "flag", "theme", "sort", "score"}
 """Filters that fold away unless the URL sets one."""
+OUTCOMES = ("verdict", "first_verdict", "second_verdict")
+REFERENCED = ["reference", "score_difference"]
+"""Columns that say nothing where there are no references."""
 CUT = 160
 """Signs of a text in the table; the row in full has all of it."""
 
@@ -37,15 +44,13 @@ def show(run: Run) -> None:
     table = verdict_tables.opened(run)
     filters = chosen(table)
     found = table.where(filters, verdict_tables.people())
-    st.caption(
-        f"{count(len(found), 'verdict')} of {len(table):,}. Choose a row. "
-        "Score difference: F1 of the words shared with the reference, candidate less base."
-    )
+    measure = " Score difference: F1 of the words shared with the reference, candidate less base." if table.has_references else ""
+    st.caption(f"{count(len(found), 'verdict')} of {len(table):,}. Choose a row. Win: the candidate's answer won.{measure}")
     if not len(found):
         return
     number = turned(table.pages(found))
     rows = table.page(found, number)
-    place = picked(rows, found, f"{hash(filters)}-{number}")
+    place = picked(rows if table.has_references else rows.drop(columns=REFERENCED), found, f"{hash(filters)}-{number}")
     verdict_detail.show(run, table, place)
 
 
@@ -54,7 +59,7 @@ def chosen(table: VerdictTable) -> Filters:
     row = st.columns(4, vertical_alignment="bottom")
     first = {
         "category": choice(row[0], "Category", "category", (ANY, *table.values["category"])),
-        "verdict": choice(row[1], "Verdict", "verdict", VERDICTS),
+        "verdict": VERDICTS[choice(row[1], "Verdict", "verdict", VERDICTS)],
         "judge": choice(row[2], "Judge", "judge", (ANY, *table.values["judge"])),
     }
     text = row[3].text_input(
@@ -76,8 +81,12 @@ def more(table: VerdictTable) -> dict[str, str | float]:
         "theme": ("Theme of the reasons", (ANY, *table.themes)),
         "sort": ("Order of rows", tuple(SORTS)),
     }
+    if not table.has_references:
+        del asked["sort"]
     columns = st.columns(4, vertical_alignment="bottom") + st.columns(4, vertical_alignment="bottom")
     found = {key: choice(column, label, key, options) for column, (key, (label, options)) in zip(columns, asked.items(), strict=False)}
+    if not table.has_references:
+        return dict(found)
     low, high = columns[-1].slider(
         "Score difference", -1.0, 1.0, (-1.0, 1.0), 0.05, key="score", bind="query-params", on_change=back_to_first
     )
@@ -104,9 +113,11 @@ def turned(pages: int) -> int:
 
 def picked(rows: pd.DataFrame, found: np.ndarray, key: str) -> int:
     """The page as a table; the number of the verdict to show in full: the row chosen, else the one in the URL, else the first."""
-    cut = {name: rows[name].str.slice(0, CUT) for name in TEXTS}
+    shown = rows[[name for name in COLUMNS if name in rows]]
+    cut = {name: shown[name].str.slice(0, CUT) for name in TEXTS if name in shown}
+    said = {name: shown[name].astype(object).map(verdict_findings.outcome) for name in OUTCOMES}
     event = st.dataframe(
-        rows[list(COLUMNS)].assign(**cut, score_difference=rows["score_difference"].round(2)),
+        shown.assign(**cut, **said).round({"score_difference": 2}),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import pair_metrics
+from core import pair_metrics, verdict_findings
 from core.errors import UserError
 from core.runs import Run
 from core.verdict_table import VerdictTable
@@ -11,7 +11,7 @@ from core.wording import listed, plain, signed, three
 from pages import cards, verdict_tables
 
 WORDS = ("shared words", "differences", "plain")
-SAYS = {"fine-tuned": ("win", "green"), "base": ("loss", "orange")}
+COLOURS = {"win": "green", "loss": "orange"}
 SHORT = {"base": "base", "tie": "tie", "fine-tuned": "candidate"}
 VOTES = {"base": "Base is better", "tie": "Tie", "fine-tuned": "Candidate is better"}
 
@@ -19,15 +19,17 @@ VOTES = {"base": "Base is better", "tie": "Tie", "fine-tuned": "Candidate is bet
 def show(run: Run, table: VerdictTable, place: int) -> None:
     """The verdict in row `place` of the table."""
     verdict = table.rows.iloc[place]
-    word, colour = SAYS.get(verdict["verdict"], (verdict["verdict"], "gray"))
+    word = verdict_findings.outcome(verdict["verdict"])
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(word, color=colour)  # type: ignore[arg-type]
+        st.badge(word, color=COLOURS.get(word, "gray"))  # type: ignore[arg-type]
         st.text(verdict["question"])
     st.caption(plain(f"{verdict['category']} · {verdict['candidate']} against {verdict['base']} · {verdict['judge']}"))
     if verdict["reason"]:
         st.caption(f"Why there is no verdict: {plain(verdict['reason'])}")
-    how = st.segmented_control("Words", WORDS, default=WORDS[0], key="words", bind="query-params", required=True)
-    texts(verdict, how or WORDS[0], key="verdict")
+    how = WORDS[2]
+    if verdict["reference"].strip():
+        how = st.segmented_control("Words", WORDS, default=WORDS[0], key="words", bind="query-params", required=True) or WORDS[0]
+    texts(verdict, how, key="verdict")
     if how == WORDS[1]:
         st.caption("Underlined: words that the reference has not. Struck out: words of the reference that the answer has not.")
     left, right = st.columns(2)
@@ -39,14 +41,22 @@ def show(run: Run, table: VerdictTable, place: int) -> None:
 
 
 def texts(verdict: pd.Series, how: str, key: str) -> None:
-    """Reference and both answers; `how`: one of WORDS."""
+    """Reference and both answers; `how`: one of WORDS. Without a reference the answers alone."""
+    base_name = "Base" if verdict["base"] == "base" else verdict["base"]
+    if not verdict["reference"].strip():
+        answers = ((base_name, verdict["base_prediction"]), (verdict["candidate"], verdict["candidate_prediction"]))
+        for column, (title, text) in zip(st.columns(2), answers, strict=True):
+            with column, st.container(border=True, height="stretch"):
+                st.caption(plain(title))
+                st.text(text or "(empty answer)")
+        return
     cards.texts(
         *(verdict[name] for name in ("reference", "base_prediction", "candidate_prediction")),
         verdict["candidate"],
         key=key,
         mark=how == WORDS[0],
         diff=how == WORDS[1],
-        base_name="Base" if verdict["base"] == "base" else verdict["base"],
+        base_name=base_name,
     )
 
 
@@ -108,5 +118,5 @@ def replies(verdict: pd.Series) -> None:
         shown = (("Base shown first", "first"), ("Candidate shown first", "second"))
         for column, (title, order) in zip(st.columns(2), shown, strict=True):
             with column:
-                st.caption(plain(f"{title}: {verdict[f'{order}_verdict'] or 'not asked'}"))
+                st.caption(plain(f"{title}: {verdict_findings.outcome(verdict[f'{order}_verdict']) or 'not asked'}"))
                 st.text(verdict[f"{order}_reply"] or "(no reply)")

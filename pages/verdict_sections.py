@@ -47,6 +47,9 @@ def red(run: Run, judge: str) -> str:
 def cases(run: Run) -> None:
     """Best and worst by rule, to read."""
     table = verdict_tables.opened(run)
+    if not table.has_references:
+        st.caption("These verdicts have no references, so there is no score to choose the best and the worst by.")
+        return
     best, worst = table.extremes(np.arange(len(table)))
     st.caption(
         "Chosen by rule: won (lost) in both orders, with the largest (smallest) difference in F1 of the words shared with the reference."
@@ -115,7 +118,8 @@ def crossed(table: VerdictTable) -> pd.DataFrame:
     said = table.rows["pair"].map(verdict_tables.people())
     crossing = pd.crosstab(table.rows["verdict"].astype(str), said.astype(object).rename("people"))
     order = list(judging.JUDGED)
-    return crossing.reindex(index=order, columns=order, fill_value=0)
+    said = verdict_findings.outcome
+    return crossing.reindex(index=order, columns=order, fill_value=0).rename(index=said, columns=said)
 
 
 def ask_people(run: Run) -> None:

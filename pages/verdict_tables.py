@@ -197,7 +197,10 @@ def _people(state: State) -> "pd.Series[str]":
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _losses(state: State) -> "pd.Series[float]":
+    """A table of one's own, as of two systems' answers, has no losses; then there are none."""
     rows = _read(state, "answers.csv", results.Answer)
     keys = ["model", "category", "question", "reference"]
+    if not {*keys, "reference_loss", "reference_tokens"} <= set(rows.columns):
+        return pd.Series(dtype=float)
     rows = rows.assign(loss=rows["reference_loss"].astype(float) / rows["reference_tokens"].astype(float)).drop_duplicates(keys)
-    return rows.set_index(keys)["loss"]
+    return rows.set_index(keys)["loss"].dropna()

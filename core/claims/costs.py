@@ -9,7 +9,7 @@ from core.runs import Run
 from core.stats import Estimate
 from core.wording import seconds_between
 
-THEIR_RATIO, THEIR_MINUTES = 4.0, 10.0
+THEIR_RATIO, THEIR_MINUTES, THEIR_EPOCHS = 4.0, 10.0, 24
 
 
 def memory(evidence: Evidence) -> Ours:
@@ -30,15 +30,15 @@ def memory(evidence: Evidence) -> Ours:
 
 
 def minutes(evidence: Evidence) -> Ours:
-    """Minutes of the newest run that trained an adapter for each category, per adapter."""
+    """Minutes of the newest run that trained an adapter for each category, per adapter, for as many epochs as the claim's."""
     for run in evidence.trainings:
-        made = run.outputs.get("adapters", ())
+        made, epochs = run.outputs.get("adapters", ()), run.config.get("epochs")
         seconds = seconds_between(run.started_at, run.finished_at)
-        if run.config.get("categories") == ["each"] and len(made) > 1 and seconds:
-            value = seconds / len(made) / 60
+        if run.config.get("categories") == ["each"] and len(made) > 1 and seconds and epochs:
+            value = seconds / len(made) / 60 * THEIR_EPOCHS / epochs
             how = (
-                f"{len(made)} adapters in one pass, {run.config.get('epochs', '?')} epochs each, {seconds / 60:.0f} minutes in all, "
-                "on the machine of that run. Rows, length and hardware differ from theirs, so this says what a category costs here."
+                f"{len(made)} adapters in one pass took {seconds / 60:.0f} minutes for {epochs} epochs on that run's machine; "
+                f"reckoned up to their {THEIR_EPOCHS} epochs. Rows and hardware differ from theirs, so this says what a category costs here."
             )
             holds = "holds" if value <= THEIR_MINUTES else "does not hold"
             return Ours(holds, how, Estimate(value, np.nan, np.nan, len(made)), "minutes per adapter", (run.run_id,))

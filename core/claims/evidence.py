@@ -34,9 +34,10 @@ class Ours:
 
 @dataclass(frozen=True)
 class Judged:
-    """A judge run on the evaluation's answers."""
+    """One judge's verdicts on the evaluation's answers."""
 
     run: Run
+    judge: str
     verdicts: pd.DataFrame
     light: str
     """The darkest light of its audit: green, amber, red, or empty without an audit."""
@@ -45,11 +46,6 @@ class Judged:
     def by_language_model(self) -> bool:
         """Whether a language model judged: a judge without a prompt is an offline baseline."""
         return bool((self.verdicts["prompt"] != "").any())
-
-    @property
-    def judge(self) -> str:
-        """Who judged."""
-        return ", ".join(dict.fromkeys(self.verdicts["judge"]))
 
 
 @dataclass(frozen=True)
@@ -128,21 +124,21 @@ def against(estimate: Estimate, bound: float) -> Holds:
 
 
 def _judged(evaluation: Evaluation, wanted: tuple[str, ...]) -> list[Judged]:
-    """The judge runs named, or those on the evaluation's answers: the newest of each judge and candidate."""
+    """Each judge of the runs named, or of those on the evaluation's answers: the newest of each judge, base and candidate."""
     found: dict[Any, Judged] = {}
     for run in queries.runs_with("judge", "verdicts.csv"):
         ours = run.run_id in wanted if wanted else str(run.outputs.get("answers", "")).startswith(f"results/{evaluation.run.run_id}/")
-        if ours:
-            verdicts = results.read(run.path / "verdicts.csv", results.Verdict)
-            each = Judged(run, verdicts, _darkest(run))
-            found.setdefault((each.judge, run.config.get("base"), run.config.get("candidate")), each)
+        for judge, verdicts in results.read(run.path / "verdicts.csv", results.Verdict).groupby("judge", sort=False) if ours else ():
+            key = (judge, run.config.get("base"), run.config.get("candidate"))
+            found.setdefault(key, Judged(run, str(judge), verdicts, _darkest(run, str(judge))))
     missing = set(wanted) - {each.run.run_id for each in found.values()}
     if missing:
         raise UserError(f"There is no finished judge run called {', '.join(sorted(missing))}. See: python -m core jobs")
     return list(found.values())
 
 
-def _darkest(run: Run) -> str:
+def _darkest(run: Run, judge: str) -> str:
     file = run.path / "audit.csv"
-    lights = set(results.read(file, results.AuditFigure)["light"]) if file.exists() else set()
+    table = results.read(file, results.AuditFigure) if file.exists() else pd.DataFrame(columns=results.AuditFigure.columns())
+    lights = set(table.loc[table["judge"] == judge, "light"])
     return next((light for light in ("red", "amber", "green") if light in lights), "")

@@ -16,7 +16,7 @@ from core.wording import three
 def run(config: ClaimsConfig, workspace: Workspace) -> dict[str, Any]:
     """Write claims.csv and return its path with the counts of what holds. Raises UserError without an evaluation."""
     evidence = Evidence.gather(config)
-    workspace.say(f"Claims are held against {evidence.evaluation.run.run_id} and {len(evidence.judged)} judge runs on its answers.")
+    workspace.say(f"Claims are held against {evidence.evaluation.run.run_id} and what {len(evidence.judged)} judges said of its answers.")
     rows = [_row(name, entry, entry.load()(evidence)) for name, entry in CLAIMS.items()]
     for row in rows:
         interval = f" ({three(row.low)} to {three(row.high)})" if row.low is not None else ""
@@ -27,7 +27,7 @@ def run(config: ClaimsConfig, workspace: Workspace) -> dict[str, Any]:
     return {
         "claims": str(table.relative_to(paths.home())),
         "evaluation": evidence.evaluation.run.run_id,
-        "judges": [each.run.run_id for each in evidence.judged],
+        "judges": sorted({each.run.run_id for each in evidence.judged}),
         "counts": {word: counts[word] for word in ("holds", "does not hold", "cannot be said")},
     }
 

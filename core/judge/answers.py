@@ -12,6 +12,7 @@ from core import paths, results, runs
 from core.config import PairsConfig
 from core.errors import UserError
 from core.judge.formats.answers import foreign
+from core.judge.formats.content import check_csv
 
 COLUMNS = ("model", "category", "question", "reference", "prediction")
 """What an answers table must have; other columns may be there or not."""
@@ -104,6 +105,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
     if (others := foreign(file)) is not None:
         return others
     try:
+        check_csv(file)
         table = results.read(file, results.Answer)
     except pd.errors.EmptyDataError:
         raise UserError(f"{file} is empty, so there is nothing to judge. Evaluate again, or give another file.") from None

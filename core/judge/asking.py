@@ -120,7 +120,9 @@ class Asking:
             try:
                 asked = self._replies.get(name) or (None if self._stopped(begun) else self._ask(name, comparison))
             except CallFailed as error:
-                return Opinion("failed", reason=str(error))
+                if error.sent:
+                    return Opinion("failed", reason=str(error))
+                asked = None
         return opinion(self.judge, asked, order, self._prices) if asked else Opinion("not asked", reason=f"not asked: {self.ended}")
 
     def _ask(self, name: str, comparison: Comparison) -> Asked | None:
@@ -138,7 +140,8 @@ class Asking:
             raise
         finally:
             self._budget.end(most, spent)
-        asked = Asked(reply, round(time.monotonic() - start, 3), self._workspace.run.run_id)
+        assumed = most if reply.tokens is None else None
+        asked = Asked(reply, round(time.monotonic() - start, 3), self._workspace.run.run_id, assumed)
         self._replies.keep(name, asked)
         with self._lock:
             self._failed_in_a_row = 0

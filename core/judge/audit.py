@@ -7,7 +7,6 @@ Light: pandas and numpy.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -23,12 +22,17 @@ from core.wording import count
 
 __all__ = ["THRESHOLDS", "against", "between_judges", "card", "lights", "with_people"]
 
+UNTESTED = "Order not tested: each pair was asked in one order"
+"""How the note of a figure without a value begins where no pair was asked in both orders, so that a bias for a place can't be ruled out."""
+_FIRST = "Of replies that chose an answer: chose the one shown first"
 Row = tuple[str, Estimate, str]
 """Name of a figure, the figure, and how it was taken."""
 
 
 def card(verdicts: pd.DataFrame, seed: int, models: Mapping[str, str | None] | None = None) -> list[AuditFigure]:
-    """Rows of audit.csv: about all judges together, then about each. `verdicts`: columns of results.Verdict.
+    """Rows of audit.csv: where there are several judges about all together (judge ''), then about each.
+
+    `verdicts`: columns of results.Verdict.
 
     `models`: model or judge -> family, where its name doesn't say it (None: of no family).
     """
@@ -36,7 +40,7 @@ def card(verdicts: pd.DataFrame, seed: int, models: Mapping[str, str | None] | N
         return []
     judges = list(dict.fromkeys(verdicts["judge"]))
     each = [figure for judge in judges for figure in _card(verdicts[verdicts["judge"] == judge], judge, seed, models)]
-    whole = [replace(figure, judge="") for figure in each] if len(judges) == 1 else _card(verdicts, "", seed, models)
+    whole = _card(verdicts, "", seed, models) if len(judges) > 1 else []
     return [*whole, *each, *between_judges(verdicts, seed)]
 
 
@@ -56,12 +60,16 @@ def _card(verdicts: pd.DataFrame, judge: str, seed: int, models: Mapping[str, st
 
 
 def _order(verdicts: pd.DataFrame, asked: pd.DataFrame) -> Iterator[Row]:
-    both = len(measures.judged_twice(verdicts))
-    said = f"Of {count(both, 'pair')} answered in both orders, of {len(verdicts)}"
-    yield "flip_rate", measures.flips(verdicts), f"{said}: the word (won, lost, tied) changed with the order"
-    yield "reversal_rate", measures.reversals(verdicts), "Of pairs decided in both orders: the winner changed with the order"
-    first = measures.first_position(asked)
-    yield "first_position_rate", first, "Of replies that chose an answer: chose the one shown first"
+    flips, reversals, first = measures.flips(verdicts), measures.reversals(verdicts), measures.first_position(asked)
+    if not measures.asked_twice(verdicts):
+        yield "flip_rate", flips, UNTESTED
+        yield "reversal_rate", reversals, UNTESTED
+        yield "first_position_rate", first, f"{_FIRST}, in the one order of each pair" if first.n else UNTESTED
+        return
+    said = f"Of {count(len(measures.judged_twice(verdicts)), 'pair')} answered in both orders, of {len(verdicts)}"
+    yield "flip_rate", flips, f"{said}: the word (won, lost, tied) changed with the order"
+    yield "reversal_rate", reversals, "Of pairs decided in both orders: the winner changed with the order"
+    yield "first_position_rate", first, _FIRST
 
 
 def _lengths(verdicts: pd.DataFrame, asked: pd.DataFrame) -> Iterator[Row]:
@@ -114,7 +122,8 @@ def _own_family(verdicts: pd.DataFrame, judge: str, models: Mapping[str, str | N
 
 def _figure(run: str, judge: str, name: str, figure: Estimate, how: str, number: str, card: Sequence[Row]) -> AuditFigure:
     if figure.n == 0:
-        return AuditFigure(run, judge, name, None, None, None, 0, "", f"No value: there is nothing to count. {how}.")
+        why = f"{how}." if how.startswith(UNTESTED) else f"No value: there is nothing to count. {how}."
+        return AuditFigure(run, judge, name, None, None, None, 0, "", why)
     light, said = _light(name, figure, card)
     value, low, high = (None if math.isnan(each) else each for each in (figure.value, figure.low, figure.high))
     interval = "" if "bootstrap" in how or name.startswith("length_controlled") else f" Wilson interval, clustered over {number}."

@@ -42,6 +42,19 @@ class Budget:
         self._under_way: list[Tokens] = []
         self._changed = threading.Condition()
 
+    def check_first(self, most: Tokens) -> None:
+        """Raises UserError where nothing is spent yet, and still there is no room for one call."""
+        if self.tokens or not self._over(most):
+            return
+        money = self._prices.of(most)
+        tokens = self._most_tokens is not None and most.total > self._most_tokens
+        budget = f"budget_tokens={self._most_tokens}" if tokens else f"budget_money={self._most_money:g}"
+        cost = "" if tokens or money is None else f", {money:.4g} in money"
+        raise UserError(
+            f"{budget} is too small: the first call may take up to {most.total} tokens{cost}, "
+            f"{most.reply} of them for the reply. Raise it, or lower max_tokens."
+        )
+
     def begin(self, most: Tokens) -> str:
         """Wait until the call fits. Empty, or why it never will."""
         with self._changed:

@@ -1,5 +1,6 @@
 """Audit verdicts, ours or anybody's: the verb `audit`. Foreign files become verdicts.csv of a run of their own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from core.errors import UserError
 from core.judge import audit, themes
 from core.judge.formats import FORMATS
 from core.judge.formats.content import format_of, read
+from core.judge.formats.record import BadRecord
 from core.judge.measures import pair_ids
 from core.judge.thresholds import TOO_FEW
 from core.judge.verdicts import figures
 from core.judge.votes import votes
 from core.results import AuditFigure, Verdict
 from core.runs import Workspace
+from core.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,8 @@ def run(config: AuditConfig, workspace: Workspace) -> dict[str, Any]:
         table = table.assign(run=workspace.run.run_id)
         place = results.write(workspace.path / "verdicts.csv", _rows(table), Verdict)
     workspace.say(f"{len(table)} verdicts of {', '.join(dict.fromkeys(table['judge']))}, read from {config.verdicts}.")
+    for line in _unread(table):
+        workspace.say(line)
     card = audit.card(table, config.seed) + audit.with_people(table, votes(), config.seed)
     if config.against:
         card += audit.against(table, load(find(config.against), "auto"), config.seed)
@@ -71,24 +76,32 @@ def load(file: Path, kind: str) -> "pd.DataFrame":
         name = format_of(content, file) if kind == "auto" else kind
         try:
             rows: list[Verdict] = FORMATS[name].load()(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"no '{error.args[0]}'" if isinstance(error, KeyError) else str(error)
-            raise UserError(f"{file} can't be read as {FORMATS[name].label} ({what}). Say its format, or mend the file.") from None
+        except BadRecord as error:
+            raise UserError(f"{file} can't be read as {FORMATS[name].label}: {error}. Say its format, or mend the file.") from None
         table = pd.DataFrame(rows, columns=Verdict.columns())
     if table.empty:
         raise UserError(f"{file} holds no verdicts, so there is nothing to audit. Give another file.")
     return table.assign(pair=pair_ids(table))
 
 
+def _unread(table: "pd.DataFrame", most: int = 5) -> list[str]:
+    """What could not be read as it stands in the file, by its reason, the most frequent ones first."""
+    counts = Counter(table["reason"][table["reason"] != ""])
+    lines = [f"{count(number, 'verdict')} of {len(table)}: {reason}." for reason, number in counts.most_common(most)]
+    return [*lines, *([f"{count(len(counts) - most, 'more reason')} in the column reason of verdicts.csv."] if len(counts) > most else [])]
+
+
 def said(card: Sequence[AuditFigure], light: str) -> list[str]:
     """The card in lines: what has a light, and the win rates unless the light is red."""
     names = () if light == "red" else _HEADLINES
-    shown = [each for each in card if each.judge == "" and each.value is not None and (each.light or each.figure in names)]
+    together = [each for each in card if each.judge == ""] or card
+    shown = [each for each in together if each.value is not None and (each.light or each.figure in names)]
     lines = [f"{each.figure}: {each.value:.1%} ({_interval(each)}n {each.n}){f', {each.light}' if each.light else ''}." for each in shown]
     withheld = " The headline is withheld: the judge can't be trusted with it." if light == "red" else ""
     few = [each.figure for each in shown if TOO_FEW in each.note]
     unsure = f" Too few verdicts to rule out more: {', '.join(few)}." if few else ""
-    return [*lines, f"The card is {light}.{withheld}{unsure}"]
+    untested = next((f" {audit.UNTESTED}." for each in together if each.note.startswith(audit.UNTESTED)), "")
+    return [*lines, f"The card is {light}.{withheld}{unsure}{untested}"]
 
 
 _HEADLINES = ("win_rate", "length_controlled_win_rate")

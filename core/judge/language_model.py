@@ -76,7 +76,7 @@ class LanguageModel(Backend):
     def _retired(self, error: CallFailed) -> CallFailed:
         """The server ended the model while it was asked: the same failure with what is still there."""
         said = f"{self._chat.url} no longer has the model '{self.model}' ({error}). {_told(_offered(self._chat, self._key_name))}"
-        return CallFailed(said, status=error.status, final=True, no_model=True)
+        return CallFailed(said.rstrip("."), status=error.status, final=True, no_model=True)
 
 
 def _offered(chat: Chat, key_name: str) -> list[str]:

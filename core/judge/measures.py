@@ -79,6 +79,11 @@ def judged_twice(verdicts: pd.DataFrame) -> pd.DataFrame:
     return verdicts[verdicts["first_verdict"].isin(JUDGED) & verdicts["second_verdict"].isin(JUDGED)]
 
 
+def asked_twice(verdicts: pd.DataFrame) -> bool:
+    """Whether any pair was asked in both orders, answered or not."""
+    return bool(((verdicts["first_verdict"] != "") & (verdicts["second_verdict"] != "")).any())
+
+
 def flips(verdicts: pd.DataFrame) -> Estimate:
     """Pairs whose word changed with the order of the answers (a tie is a word), of those that both orders answered."""
     both = judged_twice(verdicts)

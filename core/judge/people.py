@@ -43,7 +43,7 @@ def finding(votes: pd.DataFrame) -> str:
     rate, couples = win_rate(votes), agreement(votes)
     people, asked = votes["reviewer"].nunique(), votes["pair"].nunique()
     sentence = (
-        f"{count(people, 'person', 'people')} gave {count(len(votes), 'vote')} on {count(asked, 'pair')}: the fine-tuned answer won "
+        f"{count(people, 'person', 'people')} gave {count(len(votes), 'vote')} on {count(asked, 'pair')}: the candidate won "
         f"{percent(rate.value)} (95 % interval {percent(rate.low)} to {percent(rate.high)})."
     )
     shared = int(couples["n"].sum())

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from core.judge.backend import Choice, Reading
+from core.models.chat import whole
 
 _WORD = re.compile(r"""[\s"'`*_(\[]*(?:answer[\s_]+)?(a|b|tie)[\s"'`*_)\].!]*""", re.IGNORECASE)
 _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
@@ -32,13 +33,16 @@ def json_object(text: str) -> Reading:
     fenced = _FENCED.fullmatch(bare)
     try:
         said = json.loads(fenced[1] if fenced else bare, object_pairs_hook=_each_key_once)
+    except RecursionError:
+        return Reading(None, "the reply is not one JSON object (it is nested too deeply)")
     except ValueError as error:
         return Reading(None, f"the reply is not one JSON object ({error})")
     if not isinstance(said, dict):
         return Reading(None, "the reply is JSON, but no object")
     reasons = said.get("reasons")
-    rationale = reasons.strip() if isinstance(reasons, str) else ""
-    choice = _CHOICES.get(str(said.get("verdict")).strip().lower())
+    rationale = whole(reasons.strip()) if isinstance(reasons, str) else ""
+    verdict = said.get("verdict")
+    choice = _CHOICES.get(verdict.strip().lower()) if isinstance(verdict, str) else None
     return Reading(choice, "" if choice else "its JSON has no verdict A, B or tie", rationale)
 
 

@@ -16,16 +16,19 @@ from typing import Any
 
 from core import paths
 from core.judge.backend import Reply, Tokens
+from core.models.chat import whole
 
 DAY = 86400.0
 _TABLES = """
 create table if not exists replies (
     key text primary key, run text not null, text text not null, finish text not null,
-    prompt_tokens integer, reply_tokens integer, seconds real not null
+    prompt_tokens integer, reply_tokens integer, seconds real not null, assumed_prompt integer, assumed_reply integer
 ) without rowid;
 create table if not exists requests (provider text not null, at real not null, tokens integer not null);
 create index if not exists requests_at on requests (provider, at);
 """
+_ASSUMED = ("assumed_prompt", "assumed_reply")
+"""Columns that files of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Asked:
     seconds: float
     run: str
     """The run that asked."""
+    assumed: Tokens | None = None
+    """What the budget was charged where the server said no tokens: the most that the call could take."""
 
 
 class Replies:
@@ -50,6 +55,7 @@ class Replies:
         self._base.execute("pragma journal_mode = wal")
         self._base.execute("pragma synchronous = normal")
         self._base.executescript(_TABLES)
+        self._add_columns()
 
     def get(self, key: str) -> Asked | None:
         """The reply to exactly this, if it came before."""
@@ -60,12 +66,14 @@ class Replies:
     def keep(self, key: str, asked: Asked) -> None:
         """Remember a reply; of two to the same, the first stays."""
         reply = asked.reply
-        values = (key, asked.run, reply.text, reply.finish, reply.prompt_tokens, reply.reply_tokens, asked.seconds)
-        self._execute("insert or ignore into replies values (?, ?, ?, ?, ?, ?, ?)", *values)
+        assumed = (None, None) if asked.assumed is None else (asked.assumed.prompt, asked.assumed.reply)
+        said = (whole(reply.text), whole(reply.finish), reply.prompt_tokens, reply.reply_tokens)
+        self._execute("insert or ignore into replies values (?, ?, ?, ?, ?, ?, ?, ?, ?)", key, asked.run, *said, asked.seconds, *assumed)
 
     def spent(self, run: str) -> Tokens:
-        """What the replies took that a run asked for."""
-        sql = "select coalesce(sum(prompt_tokens), 0), coalesce(sum(reply_tokens), 0) from replies where run = ?"
+        """What the replies took that a run asked for; where nobody counted, what was assumed."""
+        prompt, reply = "coalesce(assumed_prompt, prompt_tokens)", "coalesce(assumed_reply, reply_tokens)"
+        sql = f"select coalesce(sum({prompt}), 0), coalesce(sum({reply}), 0) from replies where run = ?"
         return Tokens(*self._execute(sql, run)[0])
 
     def note(self, provider: str, tokens: int) -> None:
@@ -81,6 +89,15 @@ class Replies:
     def close(self) -> None:
         """Let go of the file."""
         self._base.close()
+
+    def _add_columns(self) -> None:
+        """Bring a file of an earlier version up to date, once, whoever opens it first."""
+        self._base.execute("begin immediate")
+        there = {row[1] for row in self._base.execute("pragma table_info(replies)")}
+        for column in _ASSUMED:
+            if column not in there:
+                self._base.execute(f"alter table replies add column {column} integer")
+        self._base.execute("commit")
 
     def _execute(self, sql: str, *values: Any) -> list[Any]:
         with self._lock, closing(self._base.execute(sql, values)) as cursor:

@@ -46,11 +46,13 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
     with ExitStack() as open_things:
         replies = open_things.enter_context(closing(Replies()))
         budget = Budget(config, replies.spent(workspace.run.run_id))
-        for judge in judges(config, on_retry):
+        named = judges(config, on_retry)
+        _check_references(named, found.pairs)
+        for judge in named:
             open_things.callback(judge.close)
             workspace.say(f"{judge.name} judges {len(found.pairs)} pairs of {place}, each in both orders. {found.note}".rstrip())
             asking = Asking(judge, replies, budget, workspace, config)
-            rows += _judged(asking, judge, replies, found.pairs, config, workspace)
+            rows += _judged(asking, replies, budget, found.pairs, config, workspace)
             asked.append(asking)
     table = results.write(workspace.path / "verdicts.csv", rows, Verdict)
     _raise_if_unfinished(rows, asked, workspace.run.run_id)
@@ -89,12 +91,25 @@ def judges(config: JudgeConfig, on_retry: OnRetry) -> list[Backend]:
     return made
 
 
+def _check_references(named: Sequence[Backend], pairs: Sequence[Pair]) -> None:
+    """Raises UserError for a judge that needs references where no pair has one."""
+    if any(pair.reference.strip() for pair in pairs):
+        return
+    for judge in named:
+        if judge.needs_reference:
+            needing = f"the prompt '{judge.prompt}'" if judge.prompt else f"the judge '{judge.name}'"
+            choice = "Choose prompt=preference" if judge.prompt else "Choose a language model as the backend, with prompt=preference"
+            raise UserError(f"None of the {len(pairs)} pairs has a reference, and {needing} needs one. {choice}, which judges without.")
+
+
 def _judged(
-    asking: Asking, judge: Backend, replies: Replies, pairs: Sequence[Pair], config: JudgeConfig, workspace: Workspace
+    asking: Asking, replies: Replies, budget: Budget, pairs: Sequence[Pair], config: JudgeConfig, workspace: Workspace
 ) -> list[Verdict]:
     """One judge's verdicts, in the order of the pairs. What it will take is said before, what it took after."""
-    todo = tasks(pairs, config)
+    judge, todo = asking.judge, tasks(pairs, config)
     missing, known = asking.missing(todo)
+    if missing and not known:
+        budget.check_first(judge.most(missing[0]))
     if missing:
         workspace.say(f"{judge.name}: {forecast(judge, missing, known, prices(config)).sentence()}")
         judge.open()
@@ -154,10 +169,11 @@ def _raise_if_unfinished(rows: Sequence[Verdict], asked: Sequence[Asking], run_i
     """A run that can go on later fails, so that it can be resumed; so does one in which no call brought a reply."""
     resume = f"When it can go on: python -m core jobs --resume {run_id}"
     judged = sum(row.verdict in ("fine-tuned", "base", "tie", "unparsed") for row in rows)
+    failed = any(row.verdict == "failed" for row in rows)
     ended = next((asking.ended for asking in asked if asking.unfinished), "")
-    if ended and judged:
+    if ended and (judged or not failed):
         raise UserError(f"{judged} of {len(rows)} pairs are judged, the rest is not: {ended}. verdicts.csv has what there is. {resume}")
-    if not judged and any(row.verdict == "failed" for row in rows):
+    if failed and not judged:
         raise UserError(
             f"None of the {len(rows)} pairs could be judged; the first one because ({_first_reason(rows)}). "
             f"verdicts.csv in the run's folder has each one's reason. {resume}"

@@ -50,7 +50,6 @@ def together(first: Opinion, second: Opinion) -> str:
 
 def verdict(run_id: str, judge: Backend, pair: Pair, repeat: int, first: Opinion, second: Opinion) -> results.Verdict:
     """The row of a pair in verdicts.csv."""
-    reasons = [f"{order}: {each.reason}" for order, each in zip(_ORDERS, (first, second), strict=True) if each.reason]
     return results.Verdict(
         run=run_id,
         judge=judge.name,
@@ -69,12 +68,19 @@ def verdict(run_id: str, judge: Backend, pair: Pair, repeat: int, first: Opinion
         second_reply=second.reply,
         tokens=total((first.tokens, second.tokens)),
         seconds=round(first.seconds + second.seconds, 3),
-        reason="; ".join(dict.fromkeys(reasons)),
+        reason=_reason(first, second),
         repeat=repeat,
         pair=pair.key,
         cost=total((first.cost, second.cost)),
         rationale="\n".join(each.rationale for each in (first, second) if each.rationale),
     )
+
+
+def _reason(first: Opinion, second: Opinion) -> str:
+    """Why a pair is without a verdict: said once where both orders have the same reason, else with its order."""
+    if first.reason == second.reason:
+        return first.reason
+    return "; ".join(f"{order}: {each.reason}" for order, each in zip(_ORDERS, (first, second), strict=True) if each.reason)
 
 
 def figures(rows: Sequence[results.Verdict]) -> dict[str, Any]:

@@ -31,6 +31,9 @@ LONGEST_RETRY_AFTER = 600.0
 PATIENCE = 150.0
 """Seconds that a call waits for room before its refusals count as tries: more than two windows of a minute."""
 
+MOST_TOKENS = 100_000_000
+"""Of one call; a server that says more has miscounted."""
+
 _AGAIN = {408, 409, 425, 429}
 _FINAL = {401, 402}
 _NO_MODEL = ("model_not_found", "model_decommissioned", "model_not_active")
@@ -67,15 +70,16 @@ class CallFailed(Exception):
         again: bool = False,
         final: bool = False,
         no_model: bool = False,
+        sent: bool = True,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """`reached`: something answered. `again`: another try may succeed. `final`: nor will any other call, for now.
 
-        `no_model`: the server no longer has the model. `headers`: of a refusal.
+        `no_model`: the server no longer has the model. `sent`: something was sent. `headers`: of a refusal.
         """
         super().__init__(reason)
         self.status, self.reached, self.again, self.final = status, reached, again, final
-        self.no_model, self.headers = no_model, headers or {}
+        self.no_model, self.sent, self.headers = no_model, sent, headers or {}
         self.retry_after = _retry_after(self.headers)
         """Seconds that the server asked to wait."""
 
@@ -106,9 +110,10 @@ class Chat:
         """Ids of the models that the server offers. Raises CallFailed; asked once, without retries."""
         listed = self._once(self._client.models.with_streaming_response.list)[0]
         try:
-            return sorted(str(each["id"]) for each in listed["data"])
+            ids = [each["id"] for each in listed["data"]]
         except (KeyError, TypeError):
             raise CallFailed("its list of models can't be read") from None
+        return sorted(each for each in ids if isinstance(each, str) and each.isprintable())
 
     def complete(self, messages: list[dict[str, str]], pace: Pace | None = None, **parameters: Any) -> ChatReply:
         """The model's reply, asked at a provider's pace. `parameters` are sent as they are. Raises CallFailed after the last try."""
@@ -140,7 +145,7 @@ class Chat:
         try:
             call = pace.start(self.meter.most(size) + budget)
         except DayIsOver as error:
-            raise CallFailed(str(error), final=True) from None
+            raise CallFailed(str(error), final=True, sent=False) from None
         tokens = 0
         headers: Mapping[str, str] = {}
         try:
@@ -192,14 +197,14 @@ class Chat:
         text = body.decode("utf-8", "replace")
         try:
             return json.loads(text), headers
-        except ValueError:
+        except (ValueError, RecursionError):
             begins = f"it begins {self._clean(text)!r}" if text.strip() else "it is empty"
             raise CallFailed(f"the reply is no JSON: {begins}", again=True) from None
 
     def _refused(self, status: int, response: Any) -> CallFailed:
         """An error status as a failure that says whether it may pass."""
         said, code = _error(response.text)
-        reason = f"HTTP {status}: {self._clean(said)}"
+        reason = f"HTTP {status}: {self._clean(said) or 'without a word'}"
         wanted = _retry_after(response.headers)
         if long := wanted is not None and wanted > LONGEST_RETRY_AFTER:
             reason += f"; it asks to wait {wanted:.0f} seconds"
@@ -214,9 +219,10 @@ class Chat:
         )
 
     def _clean(self, text: str) -> str:
-        """One short line without the key, whatever the server repeats."""
-        line = " ".join(text.split())
-        return (line.replace(self._key, "[key]") if self._key else line)[:200]
+        """One short line that can be printed, without the key and a full stop, whatever the server repeats."""
+        text = (text.replace(self._key, "[key]") if self._key else text)[:2000]
+        line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+        return line[:200].rstrip(". ")
 
 
 def _kinds(error: Exception) -> set[str]:
@@ -233,7 +239,7 @@ def _after(error: CallFailed, tries: int) -> CallFailed:
     """The failure of the last try as that of the call."""
     tried = f" (tried {tries} times)" if tries > 1 else ""
     failed = CallFailed(f"{error}{tried}", status=error.status, reached=error.reached, again=error.again, final=error.final)
-    failed.no_model = error.no_model
+    failed.no_model, failed.sent = error.no_model, error.sent or tries > 1
     return failed
 
 
@@ -246,9 +252,20 @@ def _reply(body: Any, tries: int) -> ChatReply:
     if not isinstance(text, str):
         raise CallFailed("the reply's content is no text", again=True)
     usage = body.get("usage")
-    counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
-    prompt_tokens, reply_tokens = (count if isinstance(count, int) else None for count in counts)
-    return ChatReply(text, str(finish), prompt_tokens, reply_tokens, tries)
+    prompt_tokens, reply_tokens = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    finish = finish if isinstance(finish, str) else ""
+    return ChatReply(whole(text), whole(finish), prompt_tokens, reply_tokens, tries)
+
+
+def _tokens(usage: Any, name: str) -> int | None:
+    """What the server counted, where that can be a count."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
+
+
+def whole(text: str) -> str:
+    """The same, with a question mark for each half of a character (a lone surrogate), which no file takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _error(body: str) -> tuple[str, str]:
@@ -258,7 +275,7 @@ def _error(body: str) -> tuple[str, str]:
         if not isinstance(error, dict):
             return str(error), ""
         return str(error["message"]), str(error.get("code") or "")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return body.strip() or "without a word", ""
 
 
@@ -274,7 +291,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         pass
     try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
+        return max(0.0, (parsedate_to_datetime(header).astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())

@@ -15,7 +15,8 @@ LONGEST_PAUSE = 600.0
 """Seconds that a header's word is waited for; beyond it the server may refuse."""
 MARGIN = 0.05
 """Seconds beyond a limit's end, for clocks that differ."""
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_LEFT = re.compile(r"[0-9]{1,15}")
 
 
 class DayIsOver(Exception):
@@ -68,7 +69,7 @@ class Pace:
             call.tokens, call.ended = tokens, time.monotonic()
             for what in ("requests", "tokens"):
                 left, reset = headers.get(f"x-ratelimit-remaining-{what}", ""), seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
-                if left.isdigit() and reset is not None and reset <= LONGEST_PAUSE:
+                if _LEFT.fullmatch(left) and reset is not None and reset <= LONGEST_PAUSE:
                     self._left[what] = (int(left), time.monotonic() + reset + MARGIN)
             self._changed.notify_all()
 

@@ -13,6 +13,11 @@ def test_outcomes_fill_the_whole_bar_and_carry_the_interval():
     assert (win.marker.color, loss.marker.color) == (charts.OUTCOME["win"], charts.OUTCOME["loss"])
 
 
+def test_one_category_is_not_drawn_twice():
+    rows = results.read(sample.judge().path / "verdicts.csv", results.Verdict).assign(category="all")
+    assert list(verdict_charts.outcomes(judging.win_rates(rows)).data[0].y) == ["all"]
+
+
 def test_slices_unlike_the_whole_stand_out_and_empty_ones_are_left_out():
     table = pd.DataFrame(
         [("a", 90, 0.9, 0.8, 0.95), ("b", 50, 0.5, 0.4, 0.6), ("c", 0, float("nan"), float("nan"), float("nan"))],

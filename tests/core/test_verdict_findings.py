@@ -23,7 +23,10 @@ def test_verdicts_name_the_judge_as_what_it_is():
     table = _table()
     rates = judging.win_rates(table)
     sentence = verdict_findings.verdicts(rates, table)
-    assert sentence.startswith(f"Own adapters are closer to the reference in {rates['wins'][0]} of 159 questions")
+    wins, losses, ties = (rates[word][0] for word in ("wins", "losses", "ties"))
+    who = "Own adapters against the base, by closeness to the reference: "
+    assert sentence.startswith(f"{who}{wins} won, {losses} lost, {ties} tied of 159 questions; win rate ")
+    assert "), ties counting against it. " in sentence
     assert "2 verdicts failed or unparsed." in sentence and sentence.endswith("not a language model.")
     failed = table.assign(verdict="failed")
     said = verdict_findings.verdicts(judging.win_rates(failed), failed)
@@ -34,7 +37,11 @@ def test_verdicts_name_the_judge_as_what_it_is():
 def test_a_prompt_without_a_reference_says_preferred_and_a_foreign_base_has_its_name():
     table = _table().assign(prompt="preference", base="gpt-x", candidate="mine")
     sentence = verdict_findings.verdicts(judging.win_rates(table), table)
-    assert sentence.startswith("mine is preferred in ") and ", gpt-x in " in sentence
+    assert sentence.startswith("mine against gpt-x, by preference: ")
+    imported = _table().assign(prompt="", reference="")
+    assert "by preference" in verdict_findings.verdicts(judging.win_rates(imported), imported), (
+        "without references nothing is closer to one"
+    )
 
 
 def test_several_candidates_on_one_category_are_not_own_adapters():
@@ -78,6 +85,32 @@ def test_figures_are_said_in_their_unit():
     assert verdict_findings.spread("flip_rate", 0.2, 0.3, 1200) == "20 % to 30 %, n 1,200"
     assert verdict_findings.spread("mcnemar_p", float("nan"), float("nan"), 9) == "n 9"
     assert verdict_findings.label("flip_rate") == "Order changed the verdict" and verdict_findings.label("new_thing") == "New thing"
+
+
+def _figures(rows):
+    columns = ["judge", "figure", "value", "low", "high", "n", "light", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_light_of_longer_answers_stands_at_the_figure_that_it_rests_on():
+    note = "Of replies. Green, not red: it may be the better side that is longer (longer_either_way)."
+    longer, either = (
+        ["j", "longer_answer_rate", 0.91, 0.89, 0.93, 800, "green", note],
+        ["j", "longer_either_way", 0.6, 0.5, 0.7, 800, "", "M."],
+    )
+    shown = verdict_findings.carded(_figures([longer, either]))
+    assert dict(zip(shown["figure"], shown["light"], strict=True)) == {"longer_answer_rate": "", "longer_either_way": "green"}
+    fair = ["j", "longer_answer_rate", 0.5, 0.45, 0.55, 800, "green", "Of replies."]
+    assert list(verdict_findings.carded(_figures([fair, either]))["light"]) == ["green", ""], "its own interval is green"
+
+
+def test_an_order_that_was_not_tested_stands_on_the_card_and_one_never_seen_has_no_light():
+    nothing = [None, None, None, 0, "", "No value"]
+    figures = _figures([["j", name, *nothing] for name in ("flip_rate", "reversal_rate", "first_position_rate", "repeat_agreement")])
+    assert list(verdict_findings.carded(figures)["figure"]) == ["flip_rate", "first_position_rate"]
+    known = [0.0, 0.0, 0.02, 171, "green", "Of 171 pairs."]
+    shown = verdict_findings.carded(_figures([["similarity, m", "flip_rate", *known], ["groq m", "flip_rate", *known]]))
+    assert list(shown["light"]) == ["", "green"]
 
 
 def test_cost_says_tokens_money_and_time():

@@ -22,7 +22,9 @@ def test_a_round_is_opened_with_one_button(open_page: Open) -> None:
 def test_a_reviewer_says_the_name_first_and_finds_it_in_the_address(open_page: Open) -> None:
     run = sample.arena()
     at = open_page("arena")
-    assert "1 person has given 2 votes so far" in words(at) and "10 questions wait" in words(at)
+    assert "1 person has given 2 votes so far; skipped pairs don't count. Who leads is told when you end the round" in words(
+        at
+    ) and "10 questions wait" in words(at)
     at.text_input(key="arena.name").set_value(" Ada ").run()
     assert (at.query_params["reviewer"], at.query_params["round"]) == ("Ada", run.run_id)
     assert "You vote as **Ada**" in words(at)

@@ -34,7 +34,7 @@ def test_parameters_memory_and_time_stand_before_the_button(open_page: Open) -> 
     ]
     assert "0.3 % of 134,975,808. 7 adapters in 1 pass." in words(at) and "base model 513 MB, adapters 80.0 MB" in words(at)
     assert "1,232 rows, 924 steps, 132,000 tokens; 200 tokens per second, as the last run of this kind here." in words(at)
-    assert "No train has run here yet" not in words(at), "the estimate says more"
+    assert "No run of train here yet" not in words(at), "the estimate says more"
     assert [box.value for box in at.success] == ["Fits: 1.76 GB of the 6.00 GB that were free."]
 
 

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from core import results, runs
+from core import paths, results, runs
 from core.judge import arena
 from core.results import Theme, Verdict
 from core.verdict_table import PAGE
@@ -65,8 +65,8 @@ def test_each_of_several_judges_has_its_card(open_page: Open) -> None:
 
 
 def test_a_written_audit_is_shown_as_it_stands(open_page: Open) -> None:
-    run = judge()
-    figure = results.AuditFigure(run.run_id, results.read(run.path / "verdicts.csv", Verdict)["judge"][0], "flip_rate", 0.5, 0.45, 0.55, 99)
+    run = judge(judge="openai one")
+    figure = results.AuditFigure(run.run_id, "openai one", "flip_rate", 0.5, 0.45, 0.55, 99)
     amber = results.AuditFigure(**{**figure.__dict__, "light": "amber", "note": "Of 99 pairs. Amber: the whole interval is above 40 %."})
     results.write(run.path / "audit.csv", [amber], results.AuditFigure)
     said = words(open_page("judge"))
@@ -78,9 +78,9 @@ def test_pages_of_fifty_and_another_filter_goes_back_to_the_first(open_page: Ope
     judge()
     at = open_page("judge", page="2")
     assert list(page_of(at).index) == list(range(PAGE, 2 * PAGE))
-    at.selectbox(key="verdict").set_value("base").run()
+    at.selectbox(key="verdict").set_value("loss").run()
     shown = page_of(at)
-    assert at.session_state["page"] == 1 and set(shown["verdict"]) == {"base"}
+    assert at.session_state["page"] == 1 and set(shown["verdict"]) == {"loss"}
     assert len(open_page("judge", page="9", category="kural").dataframe), "a page that is not there is the last one"
 
 
@@ -106,6 +106,42 @@ def test_the_verdict_in_the_url_is_shown_in_full(open_page: Open) -> None:
     assert "12 tokens, cost 0.500" in words(at)
     figures = next(table.value for table in at.dataframe if "difference" in table.value and "base" in table.value)
     assert {"words", "F1 of shared words", "chrF", "sentence BLEU"} <= set(figures.index)
+
+
+def test_answers_of_ones_own_without_losses_have_no_row_of_losses(open_page: Open) -> None:
+    run = judge()
+    theirs = paths.home() / "mine"
+    theirs.mkdir()
+    (theirs / "answers.csv").write_text("question,reference,gpt,ours\nq,r,a,b\n", encoding="utf-8")
+    runs.update(run.run_id, outputs={**runs.read(run.run_id).outputs, "answers": "mine/answers.csv"})
+    at = open_page("judge", open="70")
+    assert not at.exception
+    figures = next(table.value for table in at.dataframe if "difference" in table.value and "base" in table.value)
+    assert list(figures.index) == ["words", "F1 of shared words", "chrF", "sentence BLEU"]
+
+
+def test_without_references_nothing_is_told_about_one(open_page: Open) -> None:
+    judge(reference="", prompt="")
+    at = open_page("judge", open="70")
+    assert not at.exception and "Reference" not in [caption.value for caption in at.caption]
+    figures = next(table.value for table in at.dataframe if "difference" in table.value and "base" in table.value)
+    assert list(figures.index) == ["words"]
+    assert not any("score_difference" in table.value or "reference" in table.value for table in at.dataframe)
+    assert "closeness to the reference" not in words(at) and "F1" not in words(at)
+    assert "no references" in words(open_page("judge", look="best and worst"))
+
+
+def test_a_failed_run_is_a_small_line_below_what_another_found(open_page: Open) -> None:
+    judge()
+    failed = runs.create("judge", {})
+    runs.update(failed.run_id, status="failed", error="answers.csv has no answers of the base 'base'.")
+    at = open_page("judge")
+    assert not at.warning
+    line = next(caption.value for caption in at.caption if "no answers of the base" in caption.value)
+    assert failed.run_id[-4:] in line
+    assert [link.label for link in at.get("page_link") if "See all of it" in link.label] == ["See all of it"]
+    runs.update(failed.run_id, error="It was cut off. Resume it with: python -m core jobs --resume x")
+    assert "Resume it, or see all of it" in [link.label for link in open_page("judge").get("page_link")]
 
 
 def test_a_vote_is_kept_with_its_name_and_shown(open_page: Open) -> None:

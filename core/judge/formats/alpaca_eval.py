@@ -9,65 +9,79 @@ import json
 import math
 from typing import Any
 
+from core.errors import shown
 from core.judge.answers import Pair
+from core.judge.formats.record import BadRecord, each, finite, is_there, number, text
 from core.judge.formats.row import numbered, row
 from core.results import Verdict
 
-_SIDES = {"output_1": "base", "output_2": "fine-tuned"}
+_CALLED = {"m": {"output_1": "base", "output_2": "fine-tuned"}, "M": {"output_2": "base", "output_1": "fine-tuned"}}
+"""Whose answer stood first, by which one was called so."""
 
 
 def verdicts(content: list[dict[str, Any]]) -> list[Verdict]:
     """Rows of verdicts.csv: output_1 is the base, output_2 the candidate, the annotator the judge, the dataset the category."""
-    return numbered(_row(record) for record in content)
+    return numbered(each(content, lambda record: [_row(record)]))
 
 
 def _row(record: dict[str, Any]) -> Verdict:
     pair = Pair(
-        base=str(record.get("generator_1") or "output_1"),
-        candidate=str(record.get("generator_2") or "output_2"),
-        category=str(record.get("dataset") or "alpaca_eval"),
-        question=record["instruction"],
+        base=text(record, "generator_1", "output_1"),
+        candidate=text(record, "generator_2", "output_2"),
+        category=text(record, "dataset", "alpaca_eval"),
+        question=text(record, "instruction"),
         reference="",
-        base_prediction=record["output_1"] or "",
-        candidate_prediction=record["output_2"] or "",
+        base_prediction=text(record, "output_1"),
+        candidate_prediction=text(record, "output_2"),
     )
-    word, raw = _word(record["preference"]), record.get("raw_completion")
-    shown = {"base": "first", "fine-tuned": "second"}.get(_shown_first(record), "word")
+    if "preference" not in record:
+        raise BadRecord("has no 'preference'")
+    word, reason = _word(record["preference"])
+    raw = record.get("raw_completion")
+    shown_first = {"base": "first", "fine-tuned": "second"}.get(_shown_first(record), "word")
     reply = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False) if raw else ""
     rationale = raw.get("concise_explanation", "") if isinstance(raw, dict) else ""
     return row(
-        str(record.get("annotator") or "annotator"),
+        text(record, "annotator", "annotator"),
         "",
         pair,
-        **{shown: word},
-        **{"second_reply" if shown == "second" else "first_reply": reply},
-        seconds=float(record.get("time_per_example") or 0),
-        cost=record.get("price_per_example"),
+        **{shown_first: word},
+        **{"second_reply" if shown_first == "second" else "first_reply": reply},
+        seconds=number(record, "time_per_example") or 0.0,
+        cost=number(record, "price_per_example"),
         rationale=str(rationale or ""),
-        reason="no preference in the file" if word == "unparsed" else "",
+        reason=reason,
     )
 
 
-def _word(preference: Any) -> str:
-    value = math.nan if preference in (None, "") else float(preference)
-    if math.isnan(value):
-        return "unparsed"
-    return "tie" if value in (0, 1.5) else "base" if value < 1.5 else "fine-tuned"
+def _word(preference: Any) -> tuple[str, str]:
+    """What a preference says, and why it says nothing."""
+    value = finite(preference)
+    if not is_there(preference) or preference == "":
+        return "unparsed", "no preference in the file"
+    if value is None or not (value == 0 or 1 <= value <= 2):
+        return "unparsed", f"preference {shown(preference)} is neither 1 to 2 nor 0"
+    return "tie" if value in (0, 1.5) else "base" if value < 1.5 else "fine-tuned", ""
 
 
 def _shown_first(record: dict[str, Any]) -> str:
     """base or fine-tuned: whose answer was called 'm'; empty where that can't be told."""
-    named, raw = record.get("referenced_models"), record.get("raw_completion")
+    named = record.get("referenced_models")
     if isinstance(named, dict):
-        return _SIDES.get(named.get("m", ""), "") or {"output_2": "base", "output_1": "fine-tuned"}.get(named.get("M", ""), "")
-    if not isinstance(raw, dict) or not raw.get("logprobs"):
-        return ""
-    tokens = (raw["logprobs"].get("content") or [{}])[0].get("top_logprobs") or []
-    chance = {each["token"]: math.exp(each["logprob"]) for each in tokens}
+        return next((side for name, sides in _CALLED.items() for output, side in sides.items() if named.get(name) == output), "")
+    chance, value = _chances(record.get("raw_completion")), finite(record["preference"])
     m, other = chance.get("m", 0.0), chance.get("M", 0.0)
-    preference = float(record["preference"] or 0) - 1
-    if not m + other or not 0 <= preference <= 1:
+    if not m + other or value is None or not 1 <= value <= 2:
         return ""
-    misses = {"fine-tuned": abs(m / (m + other) - preference), "base": abs(other / (m + other) - preference)}
+    misses = {"fine-tuned": abs(m / (m + other) - value + 1), "base": abs(other / (m + other) - value + 1)}
     nearest, farthest = sorted(misses, key=misses.__getitem__)
     return nearest if misses[nearest] < 0.01 < misses[farthest] else ""
+
+
+def _chances(raw: Any) -> dict[str, float]:
+    """Probabilities of the reply's first token; empty where the reply has none, or has them in another shape."""
+    try:
+        tokens = raw["logprobs"]["content"][0]["top_logprobs"]
+        return {str(token["token"]): math.exp(token["logprob"]) for token in tokens if token["logprob"] <= 0}
+    except (KeyError, IndexError, TypeError):
+        return {}

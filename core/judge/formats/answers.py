@@ -5,12 +5,12 @@ and one column per system. https://github.com/tatsu-lab/alpaca_eval
 """
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
 from core.judge.formats.content import Content, read
+from core.judge.formats.record import BadRecord, each, text
 
 QUESTIONS = ("question", "instruction", "prompt", "input")
 REFERENCES = ("reference", "answer", "ground_truth")
@@ -32,33 +32,38 @@ Answer = dict[str, str]
 def foreign(place: Path) -> list[Answer] | None:
     """Rows of answers; None for a CSV that isn't one of several systems. Raises UserError for JSON that holds no answers."""
     if place.is_dir():
-        return [row for file in sorted(place.glob("*.json")) for row in _alpaca_eval(_records(read(file)), file.stem)]
+        return [row for file in sorted(place.glob("*.json")) for row in _alpaca_eval(file)]
     if place.suffix.lower() != ".csv":
-        return list(_alpaca_eval(_records(read(place)), place.stem))
+        return _alpaca_eval(place)
     systems = _systems(place)
     if not systems:
         return None
     records = _records(read(place))
-    return [_answer(record, name.removesuffix("_prediction"), record[name]) for name in systems for record in records]
+    return [_answer(record, name.removesuffix("_prediction"), name) for name in systems for record in records]
 
 
 def _records(content: Content) -> list[dict[str, Any]]:
     return content if isinstance(content, list) else [content]
 
 
-def _alpaca_eval(records: list[dict[str, Any]], name: str) -> Iterator[Answer]:
-    if {"output_1", "output_2"} <= set(records[0]):
-        for record in records:
-            for side in "12":
-                yield _answer(record, str(record.get(f"generator_{side}") or f"output_{side}"), record[f"output_{side}"])
-    elif "output" in records[0]:
-        for record in records:
-            yield _answer(record, str(record.get("generator") or name), record["output"])
-    else:
+def _alpaca_eval(file: Path) -> list[Answer]:
+    records = _records(read(file))
+    kinds = {"output_1": _both, "output": lambda record: [_answer(record, text(record, "generator", file.stem), "output")]}
+    reader = next((kinds[key] for key in kinds if key in records[0]), None)
+    if reader is None:
         raise UserError(
-            f"{name} has no answers: it has {', '.join(records[0])[:300]}. Give an answers.csv, AlpacaEval outputs (instruction, output, "
-            "generator), or a CSV with a question and a column for each system."
+            f"{file.stem} has no answers: it has {', '.join(records[0])[:300]}. Give an answers.csv, AlpacaEval outputs (instruction, "
+            "output, generator), or a CSV with a question and a column for each system."
         )
+    try:
+        return list(each(records, reader))
+    except BadRecord as error:
+        raise UserError(f"{file} can't be read as AlpacaEval's answers: {error}. Mend the record, or give another file.") from None
+
+
+def _both(record: dict[str, Any]) -> list[Answer]:
+    """Of an annotation the answers of both sides."""
+    return [_answer(record, text(record, f"generator_{side}", f"output_{side}"), f"output_{side}") for side in "12"]
 
 
 def _systems(file: Path) -> tuple[str, ...]:
@@ -73,11 +78,11 @@ def _systems(file: Path) -> tuple[str, ...]:
     return systems if len(systems) > 1 else ()
 
 
-def _answer(record: dict[str, Any], model: str, prediction: Any) -> Answer:
+def _answer(record: dict[str, Any], model: str, key: str) -> Answer:
     question, reference = _first(record, QUESTIONS), _first(record, REFERENCES)
     category = _first(record, CATEGORIES) or UNSORTED
-    return {"model": model, "category": category, "question": question, "reference": reference, "prediction": str(prediction or "")}
+    return {"model": model, "category": category, "question": question, "reference": reference, "prediction": text(record, key)}
 
 
 def _first(record: dict[str, Any], names: tuple[str, ...]) -> str:
-    return next((str(record[name]) for name in names if record.get(name) not in (None, "")), "")
+    return next(filter(None, (text(record, name, "") for name in names)), "")

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from core.errors import shown
 from core.judge.answers import Pair
+from core.judge.formats.record import BadRecord, each, objects, text
 from core.judge.formats.row import numbered, row
 from core.results import Verdict
 
@@ -24,39 +26,49 @@ _TURN = re.compile(r"(?:^|\n\n)### (User|Reference answer|Assistant [AB]):\n")
 
 def verdicts(content: list[dict[str, Any]]) -> list[Verdict]:
     """Rows of verdicts.csv: model 1 (or a) is the candidate, model 2 (or b) the base."""
-    return numbered(_row(record) if "g1_winner" in record else _final(record) for record in content)
+    return numbered(each(content, lambda record: [_row(record) if "g1_winner" in record else _final(record)]))
 
 
 def _row(record: dict[str, Any]) -> Verdict:
-    question, reference, candidate, base = _shown(record.get("g1_user_prompt", ""))
-    pair = _pair(record, record["model_2"], record["model_1"], question, reference, (base, candidate))
-    judge, *prompt = record["judge"] if isinstance(record["judge"], (list, tuple)) else [record["judge"]]
-    game_1, game_2 = (_WORDS.get(record[game], "unparsed") for game in ("g1_winner", "g2_winner"))
-    replies = {"first_reply": record.get("g2_judgment") or "", "second_reply": record.get("g1_judgment") or ""}
+    question, reference, candidate, base = _shown(text(record, "g1_user_prompt", ""))
+    pair = _pair(record, text(record, "model_2"), text(record, "model_1"), question, reference, (base, candidate))
+    judge, *prompt = _judge(record)
+    game_1, game_2 = (_WORDS.get(text(record, game), "unparsed") for game in ("g1_winner", "g2_winner"))
+    replies = {"first_reply": text(record, "g2_judgment", ""), "second_reply": text(record, "g1_judgment", "")}
     words = {"word": game_1} if "m1_score" in record else {"first": game_2, "second": game_1}  # scores were given one by one
-    rationale = "\n".join(text for text in replies.values() if text)
+    rationale = "\n".join(reply for reply in replies.values() if reply)
     reason = "the judge's reply had no verdict" if "unparsed" in words.values() else ""
-    return row(str(judge), str(prompt[0]) if prompt else "", pair, **words, **replies, rationale=rationale, reason=reason)
+    return row(judge, prompt[0] if prompt else "", pair, **words, **replies, rationale=rationale, reason=reason)
 
 
 def _final(record: dict[str, Any]) -> Verdict:
     """A judgment without its games: people's, or only what came of both."""
-    talks = [_turns(record.get(f"conversation_{side}")) for side in "ab"]
-    answers = tuple(_joined(text for role, text in talk if role == "assistant") for talk in talks)
-    question = _joined(text for role, text in talks[0] if role == "user")
-    pair = _pair(record, record["model_b"], record["model_a"], question, "", (answers[1], answers[0]))
-    judge = record.get("judge", "people")
-    name = judge if isinstance(judge, str) else str(next(iter(judge)))
-    split = "inconsistent" in record["winner"]
-    reason = "both orders disagreed" if split else ""
-    return row(name, "", pair, word="tie" if split else _WORDS.get(record["winner"], "unparsed"), reason=reason)
+    talks = [_turns(record, f"conversation_{side}") for side in "ab"]
+    answers = tuple(_joined(said for role, said in talk if role == "assistant") for talk in talks)
+    question = _joined(said for role, said in talks[0] if role == "user")
+    pair = _pair(record, text(record, "model_b"), text(record, "model_a"), question, "", (answers[1], answers[0]))
+    judge = _judge(record)[0] if "judge" in record else "people"
+    winner = text(record, "winner")
+    if "inconsistent" in winner:
+        return row(judge, "", pair, word="tie", reason="both orders disagreed")
+    word = _WORDS.get(winner, "unparsed")
+    return row(judge, "", pair, word=word, reason=f"winner is {shown(winner)!r}" if word == "unparsed" else "")
+
+
+def _judge(record: dict[str, Any]) -> list[str]:
+    """Who judged, and of FastChat's files the prompt."""
+    named = record.get("judge")
+    names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name]
+    if not names:
+        raise BadRecord("names no judge")
+    return names
 
 
 def _pair(record: dict[str, Any], base: str, candidate: str, question: str, reference: str, answers: tuple[str, str]) -> Pair:
-    number, turn = int(record["question_id"]) - 81, record.get("turn", 1)
+    name = text(record, "question_id")
+    number, turn = int(name) - 81 if name.isdecimal() and len(name) < 9 else -1, record.get("turn", 1)
     category = CATEGORIES[number // 10] if 0 <= number < 80 else "mt_bench"
-    shown = question or f"question {record['question_id']}, turn {turn}"
-    return Pair(base, candidate, category, shown, reference, *answers)
+    return Pair(base, candidate, category, question or f"question {name}, turn {turn}", reference, *answers)
 
 
 def _shown(prompt: str) -> tuple[str, str, str, str]:
@@ -70,13 +82,13 @@ def _shown(prompt: str) -> tuple[str, str, str, str]:
     return _joined(talk_a[::2]), _joined(talk[1::2]), _joined(talk_a[1::2]), _joined(talk_b[1::2])
 
 
-def _talk(text: str) -> list[str]:
+def _talk(found: str) -> list[str]:
     """What was said in turn: user, assistant, user, ..."""
-    return _TURN.split(text)[2::2] if text else []
+    return _TURN.split(found)[2::2] if found else []
 
 
-def _turns(conversation: Any) -> list[tuple[str, str]]:
-    return [] if conversation is None else [(turn["role"], turn["content"]) for turn in conversation]
+def _turns(record: dict[str, Any], key: str) -> list[tuple[str, str]]:
+    return [(text(turn, "role"), text(turn, "content")) for turn in objects(record, key)]
 
 
 def _joined(texts: Iterable[str]) -> str:

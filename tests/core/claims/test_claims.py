@@ -119,7 +119,7 @@ def test_a_clear_difference_the_other_way_does_not_hold():
 @pytest.mark.parametrize(
     ("wins", "light", "prompt", "holds", "said"),
     [
-        (193, "green", "meaning", "holds", "Held against 97.1%"),
+        (193, "green", "meaning", "holds", "Held against 97.1 %"),
         (120, "amber", "meaning", "does not hold", "judge: Judge"),
         (193, "red", "meaning", "cannot be said", "audit of this judge is red"),
         (193, "green", "", "cannot be said", "No language model has judged"),
@@ -130,7 +130,23 @@ def test_the_judged_share_needs_a_language_model_that_passes_its_audit(wins, lig
     claim = ledger()["preferred_193_of_194"]
     low, high = reference.binomtest(wins, 194).proportion_ci(method="wilson")
     assert claim["holds"] == holds and said in claim["how"]
-    assert (claim["value"], claim["low"], claim["high"]) == pytest.approx((wins / 194, low, high), abs=1e-9)
+    if light == "red":
+        assert np.isnan(claim["value"])
+    else:
+        assert (claim["value"], claim["low"], claim["high"]) == pytest.approx((100 * wins / 194, 100 * low, 100 * high), abs=1e-7)
+
+
+def test_each_judge_of_a_run_stands_for_itself():
+    evaluation = evaluated()
+    judged(evaluation, 30, 100, prompt="")
+    found = judged(evaluation, 193, 194)
+    file = paths.results() / found / "verdicts.csv"
+    rows = results.read(file, Verdict).assign(repeat=0)
+    mixed = [Verdict(**row) for row in rows.to_dict("records")]
+    mixed += [Verdict(**{**row, "judge": "similarity", "prompt": "", "verdict": "base"}) for row in rows.to_dict("records")]
+    results.write(file, mixed, Verdict)
+    claim = ledger()["preferred_193_of_194"]
+    assert claim["value"] == pytest.approx(100 * 193 / 194) and "judge: Judge." in claim["how"]
 
 
 def test_verdicts_on_another_evaluation_play_no_part():
@@ -164,9 +180,9 @@ def test_memory_compares_runs_that_differ_in_the_method_alone():
 def test_minutes_are_those_of_the_newest_run_per_adapter():
     evaluated()
     times = {"started_at": "2026-01-01T00:00:00+00:00", "finished_at": "2026-01-01T01:10:00+00:00"}
-    finished("train", {"categories": ["each"]}, lambda folder, run: {"adapters": dict.fromkeys("abcdefg", "")}, **times)
+    finished("train", {"categories": ["each"], "epochs": 12}, lambda folder, run: {"adapters": dict.fromkeys("abcdefg", "")}, **times)
     claim = ledger()["ten_minutes_a_category"]
-    assert claim["value"] == pytest.approx(10.0) and claim["holds"] == "holds"
+    assert claim["value"] == pytest.approx(20.0) and claim["holds"] == "does not hold"
 
 
 def test_what_is_missing_is_said_and_never_a_figure():

@@ -148,6 +148,10 @@ def test_a_day_that_is_over_leaves_the_rest_for_tomorrow(judge: Judge, file: Pat
         with pytest.raises(UserError, match=r"2 of 4 pairs are judged, the rest is not: requests_per_day=5 is reached.*--resume"):
             run(config, workspace)
         assert len(server.requests) == 5
+        table = results.read(workspace.path / "verdicts.csv", results.Verdict)
+        assert Counter(table["verdict"])["not asked"] == 2 and not (table["verdict"] == "failed").any()
+        with pytest.raises(UserError, match=r"0 of 4 pairs are judged, the rest is not: requests_per_day=5 is reached"):
+            judge(server, requests_per_day=5, seed=1)
         _, table, _ = judge(server, workspace, requests_per_day=8, concurrency=1)
     assert len(server.requests) == 8 and list(table["verdict"]) == [verdict for _, _, verdict in ROWS]
 
@@ -184,6 +188,35 @@ def test_a_budget_is_not_overspent_and_what_is_left_is_said(judge: Judge, many: 
     assert any("80 calls, about" in message for message in said)
     counted = table[table["verdict"] != "not asked"]
     assert [right(row) for row in counted.itertuples()] == list(counted["verdict"])
+
+
+def unmetered(request: dict[str, Any], nth: int) -> Answer:
+    body = json.loads(honest(request, nth).body)
+    return Answer(json.dumps(body | {"usage": None}).encode())
+
+
+def test_a_resumed_run_keeps_its_budget_where_the_server_says_no_tokens(judge: Judge, many: Path) -> None:
+    fields = {"answers": str(many), "budget_tokens": 4000, "concurrency": 1, "timeout_seconds": 20}
+    with ChatServer(unmetered) as server:
+        outputs, _, workspace = judge(server, **fields)
+        asked_once, spent = len(server.requests), outputs["spent_tokens"]
+        again, table, _ = judge(server, workspace, **fields)
+        assert len(server.requests) == asked_once > 2 and again["spent_tokens"] == spent <= 4000
+    assert table["tokens"].isna().all() and again["not_asked"] == outputs["not_asked"] > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"budget_tokens": 20}, r"budget_tokens=20 is too small: the first call may take up to \d+ tokens, 256 of them for the reply"),
+        ({"budget_money": 0.001, "price_in": 20, "price_out": 50}, r"budget_money=0.001 is too small.*up to \d+ tokens, 0\.0\d+ in money"),
+    ],
+    ids=["tokens", "money"],
+)
+def test_a_budget_without_room_for_one_call_is_refused_at_once(judge: Judge, fields: dict[str, Any], sentence: str) -> None:
+    with ChatServer() as server, pytest.raises(UserError, match=sentence):
+        judge(server, **fields)
+    assert not server.requests
 
 
 def test_money_needs_prices(judge: Judge) -> None:

@@ -13,8 +13,11 @@ from core.results import AuditFigure
 from tests.core.judge.synthetic import SyntheticJudge
 
 
-def about(figures: list[AuditFigure], judge: str = "") -> dict[str, AuditFigure]:
-    return {each.figure: each for each in figures if each.judge == judge}
+def about(figures: list[AuditFigure], judge: str | None = None) -> dict[str, AuditFigure]:
+    """The figures of a judge; of the only one, or of all together."""
+    judges = {each.judge for each in figures}
+    wanted = judge if judge is not None else next(iter(judges)) if len(judges) == 1 else ""
+    return {each.figure: each for each in figures if each.judge == wanted}
 
 
 def judge(draw: random.Random) -> tuple[SyntheticJudge, dict[str, int]]:
@@ -128,7 +131,26 @@ def test_verdicts_of_unknown_order_have_no_flips_and_no_position():
     table = SyntheticJudge().verdicts(0, 50).assign(first_verdict="", second_verdict="")
     found = about(audit.card(table, 0))
     assert found["flip_rate"].value is None and found["first_position_rate"].value is None and found["flip_rate"].light == ""
-    assert found["longer_answer_rate"].n == 50 and found["flip_rate"].note.startswith("No value")
+    assert found["longer_answer_rate"].n == 50 and found["own_family_rate"].note.startswith("No value")
+    for name in ("flip_rate", "reversal_rate", "first_position_rate"):
+        assert (found[name].n, found[name].note) == (0, "Order not tested: each pair was asked in one order.")
+
+
+def test_one_order_on_record_tells_the_position_but_tests_no_order():
+    table = SyntheticJudge(first=1).verdicts(0, 50).assign(second_verdict="")
+    found = about(audit.card(table, 0))
+    assert found["flip_rate"].n == 0 and found["flip_rate"].note.startswith(audit.UNTESTED) and found["flip_rate"].light == ""
+    assert (found["first_position_rate"].value, found["first_position_rate"].light) == (1, "red")
+
+
+def test_calls_that_failed_in_both_orders_are_no_untested_order():
+    table = SyntheticJudge(failed=1).verdicts(0, 20)
+    assert about(audit.card(table, 0))["flip_rate"].note.startswith("No value: there is nothing to count. Of 0 pairs")
+
+
+def test_a_single_judge_has_one_row_a_figure():
+    figures = audit.card(SyntheticJudge().verdicts(0, 20), 0)
+    assert {each.judge for each in figures} == {"j"} and len({each.figure for each in figures}) == len(figures)
 
 
 def test_each_judge_has_its_card_and_all_together_one():

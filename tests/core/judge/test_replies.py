@@ -1,8 +1,10 @@
 """The memory of replies: exact, shared by threads and processes, and whole after a kill."""
 
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from core import paths
@@ -20,6 +22,29 @@ def test_a_reply_comes_back_as_it_was_and_the_first_stays(tmp_path: Path) -> Non
     again = Replies(tmp_path / "replies.sqlite")
     assert again.get("a") == one and again.get("c") is None
     assert again.spent("run-1") == Tokens(17, 2) and again.spent("run-3") == Tokens(0, 0)
+
+
+def test_half_a_character_is_kept_as_a_question_mark(tmp_path: Path) -> None:
+    replies = Replies(tmp_path / "replies.sqlite")
+    replies.keep("a", Asked(Reply("A \ud83d", "\udc00"), 1.0, "run"))
+    assert (found := replies.get("a")) and (found.reply.text, found.reply.finish) == ("A ?", "?")
+
+
+def test_what_was_assumed_is_spent_and_files_of_earlier_versions_open(tmp_path: Path) -> None:
+    file = tmp_path / "replies.sqlite"
+    with closing(sqlite3.connect(file)) as old:
+        old.execute(
+            "create table replies (key text primary key, run text not null, text text not null, finish text not null, "
+            "prompt_tokens integer, reply_tokens integer, seconds real not null) without rowid"
+        )
+        old.execute("insert into replies values ('old', 'run', 'B', 'stop', 7, 1, 0.5)")
+        old.commit()
+    with closing(Replies(file)) as replies:
+        assert (found := replies.get("old")) and found.reply == Reply("B", "stop", 7, 1)
+        replies.keep("unknown", Asked(Reply("A"), 1.0, "run", Tokens(100, 20)))
+        replies.keep("half", Asked(Reply("A", "stop", 90, None), 1.0, "run", Tokens(100, 20)))
+    with closing(Replies(file)) as replies:
+        assert replies.spent("run") == Tokens(207, 41)
 
 
 def test_keys_tell_all_apart_that_is_not_the_same() -> None:

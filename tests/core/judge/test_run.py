@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.judge import asking
 from core.judge.run import run
 from core.runs import Workspace
-from tests.core.judge.conftest import KEY, ROWS, Judge, settings
+from tests.core.judge.conftest import KEY, REFERENCE, ROWS, Judge, settings
 from tests.servers import Answer, ChatServer, breaks, empty, hangs, honest, html, refuses, says, shown
 
 
@@ -162,7 +162,7 @@ def test_nothing_judged_fails_and_resuming_asks_only_what_is_missing(judge: Judg
         with pytest.raises(UserError, match=f"None of the 4 pairs could be judged.*HTTP 503: down.*--resume {workspace.run.run_id}"):
             run(config, workspace)
         table = results.read(workspace.path / "verdicts.csv", results.Verdict)
-        assert set(table["verdict"]) == {"failed"} and table["reason"].str.contains("base first: HTTP 503: down").all()
+        assert set(table["verdict"]) == {"failed"} and (table["reason"] == "HTTP 503: down").all()
         server.respond = lambda request, nth: honest(request, nth) if shown(request)["question"] != "worse" else refuses(503, "down")
         asked = len(server.requests)
         outputs, table, _ = judge(server, workspace, retries=0)
@@ -252,4 +252,24 @@ def test_an_empty_reference_is_not_judged(judge: Judge, file: Path) -> None:
     with ChatServer() as server:
         outputs, table, _ = judge(server)
     assert outputs["failed"] == 1 and len(server.requests) == 6
-    assert "the reference is empty" in table["reason"][1]
+    assert table["reason"][1] == asking.NO_REFERENCE
+
+
+def test_no_reference_at_all_is_said_at_once(judge: Judge, file: Path) -> None:
+    file.write_text(file.read_text().replace(f",{REFERENCE},", ",,"))
+    with ChatServer() as server:
+        with pytest.raises(UserError, match=r"None of the 4 pairs has a reference, and the prompt 'meaning' needs one.*prompt=preference"):
+            judge(server)
+        with pytest.raises(UserError, match=r"the judge 'similarity.* needs one.*language model.*prompt=preference"):
+            judge(server, backend="similarity", base_url=None)
+        assert not server.requests and not server.listed
+
+
+def test_half_a_character_is_unparsed_and_breaks_nothing(judge: Judge) -> None:
+    def half(request: dict[str, Any], nth: int) -> Answer:
+        return says("A \ud83d") if shown(request)["question"] == "worse" else honest(request, nth)
+
+    with ChatServer(half) as server:
+        outputs, table, _ = judge(server)
+    assert list(table["verdict"]) == ["fine-tuned", "unparsed", "tie", "fine-tuned"] and outputs["unparsed"] == 1
+    assert table["first_reply"][1] == table["second_reply"][1] == "A ?"

@@ -1,5 +1,6 @@
 """The real openai and groq clients against a server that misbehaves: one retry policy, and reasons without keys."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,9 @@ def client(library: Any, server: ChatServer, retries: int = 2, timeout: float = 
         (hangs(), "no reply within 0.3 seconds"),
         (Answer(b'{"answer": "A"}'), "no chat completion"),
         (Answer(b'{"choices": []}'), "no chat completion"),
+        (Answer(b"[" * 100_000), "no JSON: it begins"),
+        (Answer(b"[" * 100_000, 500), "HTTP 500: [["),
+        (refuses(500, "..."), "HTTP 500: without a word"),
     ],
 )
 def test_what_may_pass_is_tried_again(library: Any, bad: Answer, reason: str) -> None:
@@ -71,6 +75,27 @@ def test_what_can_not_succeed_is_not_repeated(status: int) -> None:
             asking.complete(MESSAGES, model="gone")
         assert failed.value.status == status
         assert len(server.requests) == 1 and not waits
+
+
+def test_a_reason_is_one_line_that_can_be_printed() -> None:
+    with ChatServer(lambda request, nth: refuses(400, "\x1b[31mbad\x00 key\u202e \ud83d\n\nhere.")) as server:
+        asking, _ = client(openai, server)
+        with pytest.raises(CallFailed, match=r"^HTTP 400: \[31mbad key here$"):
+            asking.complete(MESSAGES, model="judge-1")
+
+
+@pytest.mark.parametrize("count", [10**30, 10**9, -1000, True, 1.5, float("nan"), "many", None, [1]], ids=str)
+def test_only_a_sane_number_is_a_number_of_tokens(count: Any) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 3}
+    body = {"choices": [{"message": {"content": "A"}, "finish_reason": ["stop"]}], "usage": usage}
+    with ChatServer(lambda request, nth: Answer(json.dumps(body).encode())) as server:
+        reply = client(openai, server)[0].complete(MESSAGES, model="judge-1")
+    assert (reply.text, reply.finish, reply.prompt_tokens, reply.reply_tokens, reply.tokens) == ("A", "", None, 3, None)
+
+
+def test_half_a_character_becomes_a_question_mark() -> None:
+    with ChatServer(lambda request, nth: says("A \ud83d")) as server:
+        assert client(openai, server)[0].complete(MESSAGES, model="judge-1").text == "A ?"
 
 
 @pytest.mark.parametrize("header", ["0.4", "date"])
@@ -138,6 +163,9 @@ def test_the_backoff_doubles_with_jitter(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_list_of_models(library: Any) -> None:
     with ChatServer(models=["b", "a"]) as server:
         assert client(library, server)[0].models() == ["a", "b"]
+    odd = Answer(json.dumps({"data": [{"id": None}, {"id": 5}, {"id": "m"}, {"id": "\x1b[2J"}]}).encode())
+    with ChatServer(models=odd) as server:
+        assert client(library, server)[0].models() == ["m"]
     with ChatServer(models=None) as server, pytest.raises(CallFailed, match="HTTP 404") as failed:
         client(library, server)[0].models()
     assert failed.value.reached

@@ -91,9 +91,28 @@ def test_headers_that_say_nothing_is_left_are_believed(what: str) -> None:
     assert time.monotonic() - start < 1
 
 
+@pytest.mark.parametrize("left", ["²", "-5", "9" * 5000, "nan"])
+def test_headers_that_are_no_number_are_passed_over(left: str) -> None:
+    provider = Provider(Limits())
+    start = time.monotonic()
+    for _ in range(2):
+        provider.call(10, 10, {"x-ratelimit-remaining-tokens": left, "x-ratelimit-reset-tokens": "9s"})
+    assert time.monotonic() - start < 1
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("7.66s", 7.66), ("2m59.56s", 179.56), ("120ms", 0.12), ("1h0m1s", 3601), ("1d", 86400), ("3", 3), ("", None), ("soon", None)],
+    [
+        ("7.66s", 7.66),
+        ("2m59.56s", 179.56),
+        ("120ms", 0.12),
+        ("1h0m1s", 3601),
+        ("1d", 86400),
+        ("3", 3),
+        ("", None),
+        ("soon", None),
+        ("1.2.3s", None),
+    ],
 )
 def test_durations_of_headers(text: str, value: float | None) -> None:
     assert seconds(text) == (pytest.approx(value) if value is not None else None)

@@ -65,3 +65,30 @@ def test_json_without_answers_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('[{"text": "x"}]')
     with pytest.raises(UserError, match="has no answers: it has text. Give an answers.csv, AlpacaEval outputs"):
         foreign(tmp_path / "a.json")
+
+
+def test_a_record_without_its_answer_is_named(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{"instruction": "q", "output": "x"}, {"instruction": "q"}]))
+    with pytest.raises(UserError, match=r"a\.json can't be read as AlpacaEval's answers: record 2 has no 'output'\."):
+        foreign(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("head", ["question,base,tuned", "model,category,question,reference,prediction"])
+@pytest.mark.parametrize(("line", "cells"), [("{},extra", "one more"), ("q", "fewer")])
+def test_a_line_of_another_length_than_the_head_is_told(tmp_path, head, line, cells):
+    (tmp_path / "a.csv").write_text(f"{head}\n{head}\n{line.format(head)}\n")
+    with pytest.raises(UserError, match=r"Line 3 of .*a\.csv has \d cells?, and its head has \d"):
+        pairs(tmp_path / "a.csv", "base", "tuned")
+
+
+@pytest.mark.parametrize("head", ["question,base,base,tuned", "model,model,category,question,reference,prediction"])
+def test_two_columns_of_one_name_are_refused(tmp_path, head):
+    (tmp_path / "a.csv").write_text(f"{head}\n{head}\n")
+    with pytest.raises(UserError, match="more than one column called (base|model)"):
+        pairs(tmp_path / "a.csv", "base", "tuned")
+
+
+def test_a_table_in_another_encoding_is_told(tmp_path):
+    (tmp_path / "a.csv").write_bytes("question,base,tuned\nq,x,\u00e9\n".encode("latin-1"))
+    with pytest.raises(UserError, match="UTF-8"):
+        pairs(tmp_path / "a.csv", "base", "tuned")

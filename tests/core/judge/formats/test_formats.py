@@ -11,6 +11,7 @@ from core.errors import UserError
 from core.judge import audit
 from core.judge.formats import FORMATS, llm_comparator
 from core.judge.formats.content import format_of, read
+from core.judge.formats.record import BadRecord
 from core.results import Verdict
 from tests.core.judge.synthetic import SyntheticJudge
 
@@ -46,6 +47,36 @@ def test_alpaca_eval_preferences_are_words(tmp_path):
     assert list(table["verdict"]) == ["base", "fine-tuned", "tie", "tie", "base", "fine-tuned", "unparsed"]
     assert (table[["first_verdict", "second_verdict"]] == "").all().all()
     assert set(table["judge"]) == {"gpt4"} and set(table["category"]) == {"koala"} and set(table["candidate"]) == {"mine"}
+
+
+@pytest.mark.parametrize("preference", [3, -3, 0.99, 2.01, True, False, "1e999", math.inf, "abc", {}, [1], 10**400])
+def test_alpaca_eval_preferences_outside_of_its_scale_are_no_verdict(tmp_path, preference):
+    _, table = verdicts(tmp_path / "a.json", [annotation(preference), annotation("2")])
+    assert list(table["verdict"]) == ["unparsed", "fine-tuned"]
+    assert table["reason"].iloc[0].startswith("preference ") and table["reason"].iloc[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"output_1": ["x"]}, "record 2 has a list in 'output_1', which has to be a text"),
+        ({"price_per_example": "a lot"}, "record 2 has 'a lot' in 'price_per_example', which has to be a number"),
+        ({"price_per_example": [1]}, "record 2 has .* in 'price_per_example'"),
+        ({"time_per_example": math.inf}, "record 2 has 'inf' in 'time_per_example'"),
+    ],
+)
+def test_alpaca_eval_records_that_break_the_format_are_named(tmp_path, more, said):
+    with pytest.raises(BadRecord, match=said):
+        verdicts(tmp_path / "a.json", [annotation(1), annotation(1, **more)])
+
+
+@pytest.mark.parametrize("raw", [[], {"logprobs": {"content": [None]}}, {"logprobs": []}, {"logprobs": {"content": "x"}}])
+@pytest.mark.parametrize("named", [None, {"m": ["output_1"]}])
+def test_alpaca_eval_replies_of_another_shape_tell_no_order(tmp_path, raw, named):
+    top = [{"token": "m", "logprob": 1e6}]
+    for held in (raw, {"logprobs": {"content": [{"top_logprobs": top}]}}):
+        _, table = verdicts(tmp_path / "a.json", [annotation(1, raw_completion=held, referenced_models=named)])
+        assert table.iloc[0][["verdict", "first_verdict", "second_verdict"]].tolist() == ["base", "", ""]
 
 
 def test_alpaca_eval_order_is_read_where_it_is_told(tmp_path):
@@ -194,6 +225,115 @@ def test_llm_comparator_export_reads_back_and_has_the_documented_fields(tmp_path
         "judge",
     ]
     assert back[kept].sort_values(kept).values.tolist() == judged[kept].sort_values(kept).values.tolist()
+
+
+def compared(ratings, **more):
+    example = {"input_text": "q", "tags": ["x"], "output_text_a": "a", "output_text_b": "b", "individual_rater_scores": ratings, **more}
+    return {"models": [{"name": "new"}, {"name": "old"}], "examples": [example]}
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, "good", True, None])
+def test_llm_comparator_scores_that_are_no_numbers_are_no_verdict(tmp_path, score):
+    _, table = verdicts(tmp_path / "a.json", compared([], score=score))
+    assert table["verdict"].tolist() == ["unparsed"] and "score" in table["reason"].iloc[0]
+    _, table = verdicts(tmp_path / "b.json", compared([{"score": score, "is_flipped": True}, {"score": 1, "is_flipped": False}]))
+    assert table["first_verdict"].tolist() == ["unparsed"] and table["verdict"].tolist() == ["unparsed"]
+
+
+@pytest.mark.parametrize(("yes", "no"), [(True, False), (1, 0), ("true", "False"), ("1", "0"), ("yes", "no")])
+def test_llm_comparator_flips_are_read_in_any_spelling(tmp_path, yes, no):
+    _, table = verdicts(tmp_path / "a.json", compared([{"score": 1, "is_flipped": yes}, {"score": -1, "is_flipped": no}]))
+    assert table[["first_verdict", "second_verdict", "verdict"]].values.tolist() == [["fine-tuned", "base", "tie"]]
+
+
+def test_llm_comparator_ratings_of_unreadable_order_are_kept_and_said(tmp_path):
+    _, table = verdicts(tmp_path / "a.json", compared([{"score": 1, "is_flipped": "maybe"}, {"score": -1, "is_flipped": 2}]))
+    assert table["verdict"].tolist() == ["fine-tuned", "base"] and (table["first_verdict"] == "").all()
+    assert table["reason"].str.contains("is_flipped .* is neither true nor false").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"models": [{"name": "A"}]}, "'models' names 1 model,"),
+        ({"models": ["A", "B"]}, "'models'"),
+        ({"examples": [{"input_text": "q", "output_text_a": "a"}]}, "example 1 has no 'output_text_b'"),
+        (
+            {"examples": [{"input_text": "q", "output_text_a": "a", "output_text_b": "b", "individual_rater_scores": [None]}]},
+            "example 1 has",
+        ),
+    ],
+)
+def test_llm_comparator_files_that_break_the_format_are_told(tmp_path, change, said):
+    with pytest.raises(BadRecord, match=said):
+        verdicts(tmp_path / "a.json", compared([]) | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"judge": []}, "record 1 names no judge"),
+        ({"judge": None}, "record 1 names no judge"),
+        ({"g1_winner": ["model_1"]}, "record 1 has a list in 'g1_winner'"),
+        ({"model_2": {}}, "record 1 has an object in 'model_2'"),
+    ],
+)
+def test_mt_bench_records_that_break_the_format_are_named(tmp_path, change, said):
+    with pytest.raises(BadRecord, match=said):
+        verdicts(tmp_path / "a.jsonl", [game("tie", "tie", "") | change], lines=True)
+
+
+def test_mt_bench_unknown_winner_is_told(tmp_path):
+    record = {"question_id": "own-7", "model_a": "mine", "model_b": "baseline", "winner": "nobody"}
+    _, table = verdicts(tmp_path / "a.jsonl", [record], lines=True)
+    assert table.iloc[0][["verdict", "reason", "category"]].tolist() == ["unparsed", "winner is 'nobody'", "mt_bench"]
+
+
+@pytest.mark.parametrize(
+    ("words", "read_as"),
+    [
+        (("WINNER", "", ""), ["unparsed", "", ""]),
+        (("base", "weird", "fine-tuned"), ["unparsed", "unparsed", "fine-tuned"]),
+        (("", "", ""), ["unparsed", "", ""]),
+        (("tie", "base", "fine-tuned"), ["tie", "base", "fine-tuned"]),
+    ],
+)
+def test_unknown_words_in_lyceums_table_are_unparsed(tmp_path, words, read_as):
+    row = dict(zip(("verdict", "first_verdict", "second_verdict"), words, strict=True)) | {"judge": "j"}
+    pd.DataFrame([row | {"base_prediction": "a", "candidate_prediction": "b"}]).to_csv(tmp_path / "v.csv", index=False)
+    found = FORMATS["lyceum"].load()(read(tmp_path / "v.csv"))[0]
+    assert [found.verdict, found.first_verdict, found.second_verdict] == read_as
+    assert bool(found.reason) == (list(words) != read_as)
+
+
+@pytest.mark.parametrize(("column", "value"), [("tokens", "inf"), ("tokens", "many"), ("cost", "-inf")])
+def test_numbers_of_lyceums_table_are_told_where_they_are_none(tmp_path, column, value):
+    (tmp_path / "v.csv").write_text(f"judge,verdict,base_prediction,candidate_prediction,{column}\nj,tie,a,b,{value}\n")
+    with pytest.raises(BadRecord, match=f"record 1 has '{value}' in '{column}'"):
+        FORMATS["lyceum"].load()(read(tmp_path / "v.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json", "[" * 100_000, "nested too deeply"),
+        ("a.json", '[{"a": "x"}, {"a": "\\ud800"}]', "record 2 holds half a character"),
+        ("a.jsonl", '{"a": 1}\n{broken\n', "line 2: "),
+        ("a.csv", "a,b\n1,2\n1,2,3\n", "Line 3 of .* has 3 cells, and its head has 2"),
+        ("a.csv", "a,b,a\n1,2,3\n", "more than one column called a"),
+    ],
+)
+def test_broken_files_are_told_with_the_place(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=said):
+        read(tmp_path / name)
+
+
+def test_whole_characters_in_escapes_and_quoted_line_ends_are_read(tmp_path):
+    (tmp_path / "a.json").write_text('[{"a": "\\ud83d\\ude00"}]')
+    assert read(tmp_path / "a.json") == [{"a": "\U0001f600"}]
+    (tmp_path / "a.csv").write_text('a,b\n"1\n\n2, 3",x\n\n')
+    assert read(tmp_path / "a.csv") == [{"a": "1\n\n2, 3", "b": "x"}]
 
 
 def test_lyceums_own_table_reads_back(tmp_path):
