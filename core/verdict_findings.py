@@ -175,7 +175,7 @@ def _rests_on_other(longer: pd.Series) -> bool:
     if pd.isna(longer["value"]) or not longer["light"]:
         return False
     own = Estimate(longer["value"], longer["low"], longer["high"], int(longer["n"]))
-    return THRESHOLDS["longer_answer_rate"].light(own) != longer["light"]
+    return bool(THRESHOLDS["longer_answer_rate"].light(own) != longer["light"])
 
 
 def _last_sentence(note: str) -> str:

@@ -22,7 +22,7 @@ def show(judged: Judged) -> None:
     """One judge's card."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Audit**")
-        light(judged.light)
+        light(judged.light, verdict_findings.order_tested(judged.figures))
     st.caption(plain(verdict_findings.named(judged.judge)))
     if judged.judge.startswith(verdict_findings.ORDERLESS):
         st.caption("It sees no order, so figures on the order hold by construction and have no light: a baseline for real judges.")
@@ -36,10 +36,11 @@ def lines(figures: pd.DataFrame) -> None:
         st.markdown(line(figure), help=plain(figure["note"]) or None)
 
 
-def light(colour: str) -> None:
-    """The light of a whole card, in a word."""
+def light(colour: str, order_tested: bool = True) -> None:
+    """The light of a whole card, in a word; a green one without both orders does not say that nothing speaks against the judge."""
     if colour:
         icon, hue, meaning = LIGHTS[colour]
+        meaning = meaning if order_tested or colour != "green" else "but the order of the answers was not tested"
         st.badge(f"{colour}: {meaning}", icon=icon, color=hue)  # type: ignore[arg-type]
 
 

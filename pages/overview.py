@@ -63,7 +63,7 @@ def judge() -> None:
     st.subheader("The judge", anchor=False)
     for each in verdict_tables.judged(judged[0]).values():
         st.markdown(plain(verdict_findings.withheld(each) if each.withheld else each.sentence))
-        audit_card.light(each.light)
+        audit_card.light(each.light, verdict_findings.order_tested(each.figures))
     st.page_link("pages/judge.py", label="The audit, and every verdict", icon=":material/arrow_forward:")
 
 

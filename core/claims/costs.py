@@ -38,7 +38,7 @@ def minutes(evidence: Evidence) -> Ours:
             value = seconds / len(made) / 60 * THEIR_EPOCHS / epochs
             how = (
                 f"{len(made)} adapters in one pass took {seconds / 60:.0f} minutes for {epochs} epochs on that run's machine; "
-                f"reckoned up to their {THEIR_EPOCHS} epochs. Rows and hardware differ from theirs, so this says what a category costs here."
+                f"reckoned up to their {THEIR_EPOCHS} epochs. Rows and hardware differ from theirs: this is what a category costs here."
             )
             holds = "holds" if value <= THEIR_MINUTES else "does not hold"
             return Ours(holds, how, Estimate(value, np.nan, np.nan, len(made)), "minutes per adapter", (run.run_id,))

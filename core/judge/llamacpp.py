@@ -65,7 +65,9 @@ def _checked(model: str | None) -> Path:
     from importlib.util import find_spec
 
     if find_spec("xllamacpp") is None:
-        raise UserError("The judge llamacpp needs the package xllamacpp, which isn't installed. Install it with: pip install -r requirements.txt")
+        raise UserError(
+            "The judge llamacpp needs the package xllamacpp, which isn't installed. Install it with: pip install -r requirements.txt"
+        )
     file = Path(model).expanduser() if model else judge_model.joined()
     if not file.is_file():
         raise UserError(f"There is no file '{model}' for the judge llamacpp. Give the path of a GGUF file as judge_model.")

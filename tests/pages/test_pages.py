@@ -50,9 +50,9 @@ def test_texts_of_models_are_plain_text(open_page: Open) -> None:
 
 def test_filters_are_read_from_the_url(open_page: Open) -> None:
     sample.everything()
-    at = open_page("judge", category="kural", verdict="fine-tuned")
+    at = open_page("judge", category="kural", verdict="win")
     table = at.dataframe[0].value
-    assert set(table["category"]) == {"kural"} and set(table["verdict"]) == {"fine-tuned"}
+    assert set(table["category"]) == {"kural"} and set(table["verdict"]) == {"win"}
     at.selectbox(key="verdict").set_value("failed").run()
     at.selectbox(key="category").set_value("all").run()
     assert list(at.dataframe[0].value["verdict"]) == ["failed"]

@@ -41,4 +41,5 @@ def _checked(made: Verdict) -> Verdict:
     if not wrong:
         return made
     why = "; ".join(f"{name} is {shown(word)!r}, none of {', '.join(WORDS)}" for name, word in wrong.items())
-    return replace(made, **dict.fromkeys(wrong, "unparsed") | {"verdict": "unparsed"}, reason="; ".join(filter(None, (made.reason, why))))
+    first, second = ("unparsed" if name in wrong else words[name] for name in ("first_verdict", "second_verdict"))
+    return replace(made, verdict="unparsed", first_verdict=first, second_verdict=second, reason="; ".join(filter(None, (made.reason, why))))
