@@ -13,7 +13,7 @@ from typing import Any
 from core import paths, results
 from core.config import JudgeConfig
 from core.errors import UserError
-from core.judge import BACKENDS, answers
+from core.judge import BACKENDS, answers, audit, themes
 from core.judge.answers import Pair
 from core.judge.asking import Asking, Task, tasks
 from core.judge.backend import Backend, OnRetry
@@ -61,14 +61,13 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
         "answers": place,
         "base": config.base,
         "candidate": config.candidate,
-        **_headlines(rows, config, workspace),
+        **_headlines(rows, config, _audited(rows, config, file, workspace), workspace),
         "requests": sum(each.requests for each in asked),
         "spent_tokens": budget.tokens,
         "spent_money": budget.money if config.price_in is not None and config.price_out is not None else None,
         "ended": " ".join(f"{each.judge.name}: {each.ended}." for each in asked if each.ended),
         "retries": len(retries),
         "note": found.note,
-        **_audited(rows, config, file, workspace),
     }
 
 
@@ -132,29 +131,29 @@ def _pace(judge: Backend, config: JudgeConfig, replies: Replies) -> Pace | None:
     return Pace(limits, partial(replies.last_day, judge.provider), partial(replies.note, judge.provider))
 
 
-def _headlines(rows: Sequence[Verdict], config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
-    """The figures of all judges together, and each one's, which is also said."""
+def _headlines(rows: Sequence[Verdict], config: JudgeConfig, card: Sequence[AuditFigure], workspace: Workspace) -> dict[str, Any]:
+    """The figures of all judges together, and each one's with its light. Who won by a judge whose card is red is not said."""
     names = list(dict.fromkeys(row.judge for row in rows))
     of_each = {name: figures([row for row in rows if row.judge == name]) for name in names}
     for name, each in of_each.items():
-        workspace.say(summary(name, config.base, config.candidate, each))
-    return {"judge": ", ".join(names), **figures(rows), "judges": of_each}
+        mine = [figure for figure in card if figure.judge == name]
+        each["light"] = audit.lights(mine)
+        red = [f"{figure.figure} {figure.value:.1%}" for figure in mine if figure.light == "red" and figure.value is not None]
+        withheld = f"{name}: its audit card is red, so who won is withheld: {', '.join(red)}."
+        workspace.say(withheld if red else f"{summary(name, config.base, config.candidate, each)} Audit: {each['light']}.")
+    return {"judge": ", ".join(names), **figures(rows), "judges": of_each, "light": audit.lights(card)}
 
 
-def _audited(rows: Sequence[Verdict], config: JudgeConfig, answers_file: Path, workspace: Workspace) -> dict[str, Any]:
+def _audited(rows: Sequence[Verdict], config: JudgeConfig, answers_file: Path, workspace: Workspace) -> list[AuditFigure]:
     """Write audit.csv, and themes.csv where the judges gave reasons."""
     import pandas as pd
-
-    from core.judge import audit, themes
 
     table = pd.DataFrame(rows, columns=Verdict.columns())
     card = audit.card(table, config.seed, _families(rows, answers_file))
     results.write(workspace.path / "audit.csv", card, AuditFigure)
-    light = audit.lights(card)
-    workspace.say(f"The audit card is {light}: {workspace.path / 'audit.csv'}")
     if any(row.rationale for row in rows):
         themes.write(table, workspace, config.seed)
-    return {"light": light}
+    return card
 
 
 def _families(rows: Sequence[Verdict], answers_file: Path) -> dict[str, str | None]:
