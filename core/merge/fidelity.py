@@ -1,6 +1,6 @@
 """What a merge did: its distance from the exact weighted sum, what its rank left out, where its adapters disagree.
 
-The tables stand beside the merged adapter. Measures are defined in `core/results.py`.
+The tables stand beside the merged adapter. Measures are defined in `core/results/merging.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

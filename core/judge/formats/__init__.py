@@ -20,7 +20,7 @@ FORMATS = {
     "lyceum": Format(
         "Lyceum's verdicts.csv",
         "core.judge.formats.lyceum:verdicts",
-        "core/results.py",
+        "core/results/judging.py",
         "A verdicts.csv of another machine, or made by hand in its columns.",
         keys=(frozenset({"judge", "verdict", "base_prediction", "candidate_prediction"}),),
     ),

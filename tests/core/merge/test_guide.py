@@ -28,7 +28,7 @@ def test_tables_are_those_of_the_code(guide: str, first: str, table: dict[str, E
 
 def test_measures_are_those_of_the_table(guide: str) -> None:
     named = re.findall(r"^\| `(\w+)`", "\n".join(rows(guide, "measure")), re.MULTILINE)
-    source = (paths.PROJECT / "core" / "results.py").read_text(encoding="utf-8")
+    source = (paths.PROJECT / "core" / "results" / "merging.py").read_text(encoding="utf-8")
     about = source[source.index(f"class {Fidelity.__name__}") : source.index("class Cosine")]
     assert named and all(f"{name}:" in about for name in named)
 

@@ -1,0 +1,58 @@
+"""What all tables share: a row is a dataclass; tables are written whole or grow, and are read as DataFrames."""
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Row:
+    """What all tables share."""
+
+    @classmethod
+    def columns(cls) -> list[str]:
+        """The table's columns, in order."""
+        return [each.name for each in fields(cls)]
+
+
+def write(path: Path, rows: Iterable[Row], row_type: type[Row]) -> Path:
+    """Write a table; it appears whole, by atomic rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row_type.columns())
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    os.replace(temporary, path)
+    return path
+
+
+def append(path: Path, rows: Iterable[Row], row_type: type[Row]) -> None:
+    """Add rows to a table that grows while a run goes on."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row_type.columns())
+        if new:
+            writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def read(path: Path, row_type: type[Row]) -> "pd.DataFrame":
+    """A table as a DataFrame; text columns keep their text ('None' and 'NA' included), empty numbers are NaN.
+
+    A column with a default may be missing in the file: an older table is read as a newer one.
+    """
+    import pandas as pd
+
+    kinds: dict[str, Any] = {each.name: str for each in fields(row_type) if each.type is str}
+    texts = list(kinds)
+    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={c: [""] for c in row_type.columns() if c not in texts})
+    for each in fields(row_type):
+        if each.name not in table and each.default is not MISSING:
+            table[each.name] = each.default
+    return table[[column for column in row_type.columns() if column in table]]
