@@ -44,10 +44,10 @@ def legend(found: Evaluation, metric: str, judged: bool) -> str:
         better = "Neither more nor less is better."
     else:
         better = f"{'Lower' if queries.lower_is_better(metric) else 'Higher'} is better. {colours}"
+    others = f" {GENERAL}: questions about other matters; what is worse there was forgotten." if len(found.general) else ""
     if found.comparisons.empty:
         how = "the paired interval of the difference excludes zero" if metric == "perplexity" else "the 95 % intervals don't overlap"
-        return f"{better} ○ {how}."
-    others = f" {GENERAL}: questions about other matters; what is worse there was forgotten." if len(found.general) else ""
+        return f"{better} ○ {how}.{others}"
     return (
         f"{better} ○ the 95 % interval of the paired difference excludes zero; ● also when held against all cells of the metric at once "
         f"(Holm, p below 0.05).{others}"

@@ -34,6 +34,7 @@ def cost(config: str, newest: str) -> str:
     from core.judge.expected import expected
 
     try:
-        return " ".join(f"{judge}: {forecast.sentence()}" for judge, forecast in expected(JudgeConfig.model_validate_json(config)))
+        asked = [f"{judge}: {forecast.sentence()}" for judge, forecast in expected(JudgeConfig.model_validate_json(config))]
+        return " ".join(asked) or "These judges run on this machine: they cost no money."
     except UserError as error:
         return str(error)
