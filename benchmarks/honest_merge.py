@@ -90,10 +90,10 @@ def main() -> None:
     for home in options.homes:
         print(f"{home}: ...", file=sys.stderr, flush=True)
         measured.append(measure(Path(home).resolve(), options))
+        if options.out:  # at once: each home takes half an hour
+            Path(options.out).write_text(json.dumps([asdict(each) for each in measured], indent=1) + "\n")
     print("\n".join(table(measured)))
     print("\n".join(findings(measured)))
-    if options.out:
-        Path(options.out).write_text(json.dumps([asdict(each) for each in measured], indent=1) + "\n")
 
 
 def measure(home: Path, options: argparse.Namespace) -> Measured:
@@ -122,7 +122,7 @@ def table(measured: Sequence[Measured]) -> list[str]:
     title = f"test loss, nats per answer token (n = {measured[0].questions})"
     lines = [_row(title, "mean", "95 % interval", *categories), _row(*["---"] * (3 + len(categories)))]
     for model, label in LABELS.items():
-        if model not in measured[0].losses:
+        if not all(model in each.losses for each in measured):
             continue
         means = {category: np.mean([each.losses[model][category] for each in measured]) for category in (ALL, *categories)}
         low, high = _interval(measured, model)
@@ -132,7 +132,7 @@ def table(measured: Sequence[Measured]) -> list[str]:
 
 def findings(measured: Sequence[Measured]) -> list[str]:
     """What the table has to show, by mean over the homes."""
-    test = {model: float(np.mean([each.losses[model][ALL] for each in measured])) for model in measured[0].losses}
+    test = {model: float(np.mean([each.losses[model][ALL] for each in measured])) for model in _common(measured)}
     validation = {model: float(np.mean([each.validation[model] for each in measured])) for model in MERGES}
     best = min(test[model] for model in MERGES)
     routes = {model: test[model] for model in test if model.endswith("-route")}
@@ -146,6 +146,11 @@ def findings(measured: Sequence[Measured]) -> list[str]:
         f"({best:.4f}) to own adapters ({test[OWN]:.4f}); by category: {_closed_by_category(measured, route)}.",
         *(_closed_where(measured, route, where) for where in (NAMED, REST)),
     ]
+
+
+def _common(measured: Sequence[Measured]) -> list[str]:
+    """The models that every home has."""
+    return [model for model in measured[0].losses if all(model in each.losses for each in measured)]
 
 
 def _closed_where(measured: Sequence[Measured], route: str, where: str) -> str:
@@ -165,7 +170,7 @@ def _closed_where(measured: Sequence[Measured], route: str, where: str) -> str:
 def _closed_by_category(measured: Sequence[Measured], route: str) -> str:
     parts = []
     for category in (name for name in measured[0].losses["base"] if name != ALL):
-        test = {model: np.mean([each.losses[model][category] for each in measured]) for model in measured[0].losses}
+        test = {model: np.mean([each.losses[model][category] for each in measured]) for model in _common(measured)}
         best = min(float(test[model]) for model in MERGES)
         parts.append(f"{category} {_closed(best, float(test[route]), float(test[OWN]))}")
     return ", ".join(parts)
