@@ -140,7 +140,8 @@ def _headlines(rows: Sequence[Verdict], config: JudgeConfig, card: Sequence[Audi
         each["light"] = audit.lights(mine)
         red = [f"{figure.figure} {figure.value:.1%}" for figure in mine if figure.light == "red" and figure.value is not None]
         withheld = f"{name}: its audit card is red, so who won is withheld: {', '.join(red)}."
-        workspace.say(withheld if red and each["judged"] else f"{summary(name, config.base, config.candidate, each)} Audit: {each['light']}.")
+        told = f"{summary(name, config.base, config.candidate, each)} Audit: {each['light']}."
+        workspace.say(withheld if red and each["judged"] else told)
     return {"judge": ", ".join(names), **figures(rows), "judges": of_each, "light": audit.lights(card)}
 
 
