@@ -57,9 +57,7 @@ def verdicts(found: Evaluation) -> list[str]:
     lines = _head(
         "judged", "judge", "wins", "ties", "losses", "lost", "win rate, 95 % interval", "changed with the order", "first shown won", "audit"
     )
-    for run in reversed(queries.runs_with("judge", "verdicts.csv")):
-        if Path(run.outputs["answers"]).parent.name != found.run.run_id:
-            continue
+    for run in reversed(judging.runs_on(found.run)):
         table = results.read(run.path / "verdicts.csv", results.Verdict)
         figures = audit.card(table, seed=0)
         for judge in dict.fromkeys(table["judge"]):

@@ -4,17 +4,35 @@ Light: pandas and numpy. Intervals are at 95 % and clustered by question: severa
 independent. With one verdict a question they are Wilson's. What verdicts say of the judge: core/judge/measures.py.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from core.judge.measures import questions
+from core import queries, results
+from core.judge.measures import JUDGED, questions
+from core.judge.thresholds import LIGHTS
 from core.results import ALL
+from core.runs import Run
 from core.stats import clustered
 
-JUDGED = ("fine-tuned", "tie", "base")
-"""Verdicts that count in a win rate: won, tied, lost."""
 LENGTHS = {"under half": (0, 0.5), "shorter": (0.5, 0.8), "about as long": (0.8, 1.25), "longer": (1.25, 2), "over twice": (2, np.inf)}
 """Words of the candidate's answer over words of the base's: from, up to."""
+
+
+def runs_on(evaluation: Run) -> list[Run]:
+    """Finished judge runs on the answers of an evaluation, in the order of queries.runs_with."""
+    judged = queries.runs_with("judge", "verdicts.csv")
+    return [run for run in judged if evaluation.run_id in Path(str(run.outputs.get("answers", ""))).parts]
+
+
+def light(run: Run, judge: str) -> str:
+    """The worst light of a judge in a run's audit.csv: green, amber or red; empty where it was not audited."""
+    file = run.path / "audit.csv"
+    if not file.exists():
+        return ""
+    table = results.read(file, results.AuditFigure)
+    return max(table.loc[(table["judge"] == judge) & (table["light"] != ""), "light"], key=LIGHTS.index, default="")
 
 
 def win_rates(verdicts: pd.DataFrame) -> pd.DataFrame:

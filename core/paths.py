@@ -48,6 +48,11 @@ def cache() -> Path:
     return Path(os.environ.get("LYCEUM_CACHE") or "~/.cache/lyceum").expanduser().resolve()
 
 
+def shown(path: Path) -> str:
+    """A path as tables and run.json have it: relative to the home when inside it."""
+    return str(path.relative_to(home()) if path.is_relative_to(home()) else path)
+
+
 def data_file(name: str) -> Path:
     """A data path as the person gave it: relative to where they are, else to the project."""
     given = Path(name).expanduser()

@@ -68,10 +68,14 @@ class Evaluation:
 
     def answers_of(self, model: str) -> pd.DataFrame:
         """One model's answers; for 'own', each category's answers by its own adapter."""
+        return self.rows_of(self.answers, model)
+
+    def rows_of(self, table: pd.DataFrame, model: str) -> pd.DataFrame:
+        """The same of any table with a model and a category in each row."""
         if model != OWN or OWN in set(self.models["model"]):
-            return self.answers[self.answers["model"] == model]
+            return table[table["model"] == model]
         owners = {category: self.own(category) for category in self.categories}
-        return self.answers[self.answers["model"] == self.answers["category"].map(owners)]
+        return table[table["model"] == table["category"].map(owners)]
 
 
 def runs_with(verb: str, table: str, done: bool = True) -> list[Run]:

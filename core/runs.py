@@ -75,7 +75,7 @@ def new(verb: str, config: dict[str, Any], parent: str | None = None, lane: str 
     """A new run with a folder of its own, which nobody sees before `write`. Ids sort by time."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     run_id = f"{stamp}-{verb}-{secrets.token_hex(2)}"
-    cwd = _relative_to_home(Path.cwd())
+    cwd = paths.shown(Path.cwd())
     run = Run(run_id, verb, config, created_at=now(), parent=parent, lane=lane, processes=processes, cwd=cwd)
     run.path.mkdir(parents=True)
     return run
@@ -217,7 +217,7 @@ class Workspace:
             self._exchange(made, final)
         else:
             os.replace(made, final)
-        self.event("published", path=_relative_to_home(final))
+        self.event("published", path=paths.shown(final))
         return final
 
     def made(self, folder: Path) -> bool:
@@ -256,7 +256,3 @@ def _events(lines: list[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         with suppress(ValueError):  # a full disk can tear a line
             yield json.loads(line)
-
-
-def _relative_to_home(path: Path) -> str:
-    return str(path.relative_to(paths.home()) if path.is_relative_to(paths.home()) else path)

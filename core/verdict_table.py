@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import judging, word_overlap
-from core.judge.measures import questions
+from core.judge.measures import JUDGED, questions
 from core.results import ALL
 
 ANY = "all"
@@ -142,7 +142,7 @@ class VerdictTable:
 
     def _said(self, wanted: str, people: "pd.Series[str] | None") -> np.ndarray:
         said = self.rows["pair"].map(people if people is not None else {}).to_numpy(dtype=object)
-        judged = self.rows["verdict"].isin(judging.JUDGED).to_numpy(dtype=bool) & ~pd.isna(said)
+        judged = self.rows["verdict"].isin(JUDGED).to_numpy(dtype=bool) & ~pd.isna(said)
         if wanted == "voted":
             return np.asarray(~pd.isna(said))
         return np.asarray(judged & ((said == self.rows["verdict"].to_numpy(dtype=object)) == (wanted == "agree")))

@@ -5,9 +5,9 @@ Light. A judge whose audit card is red gets no figures: the cells say why instea
 
 import pandas as pd
 
-from core import judging, queries, results
+from core import judging, results
 from core.queries import Evaluation
-from core.results import AuditFigure, Verdict
+from core.results import Verdict
 from core.runs import Run
 
 METRIC = "judged win rate"
@@ -17,18 +17,13 @@ _COLUMNS = ["model", "category", "metric", "value", "low", "high", "n", "signatu
 def win_rates(found: Evaluation) -> dict[str, pd.DataFrame]:
     """By the name of the figure: rows as of queries.matrix, all verdicts on this evaluation's answers by one judge with one prompt."""
     judged: dict[str, list[tuple[Run, pd.DataFrame]]] = {}
-    for run in queries.runs_with("judge", "verdicts.csv"):
-        if _is_about(run, found.run):
-            verdicts = results.read(run.path / "verdicts.csv", Verdict)
-            verdicts = verdicts[verdicts["base"] == found.baseline]
-            for (judge, prompt), part in verdicts.groupby(["judge", "prompt"], sort=False):
-                name = f"{METRIC}, {judge}" + (f", prompt {prompt}" if prompt else "")
-                judged.setdefault(name, []).append((run, part))
+    for run in judging.runs_on(found.run):
+        verdicts = results.read(run.path / "verdicts.csv", Verdict)
+        verdicts = verdicts[verdicts["base"] == found.baseline]
+        for (judge, prompt), part in verdicts.groupby(["judge", "prompt"], sort=False):
+            name = f"{METRIC}, {judge}" + (f", prompt {prompt}" if prompt else "")
+            judged.setdefault(name, []).append((run, part))
     return {name: pd.concat([_rows(name, run, part) for run, part in parts])[_COLUMNS] for name, parts in judged.items()}
-
-
-def _is_about(run: Run, evaluation: Run) -> bool:
-    return str(run.outputs.get("answers")) in (evaluation.run_id, str(evaluation.outputs.get("answers")))
 
 
 def _rows(metric: str, run: Run, verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -47,17 +42,9 @@ def _rows(metric: str, run: Run, verdicts: pd.DataFrame) -> pd.DataFrame:
     table["against"] = [f"won {row.wins:,}, tied {row.ties:,}, lost {row.losses:,} against the base" for row in table.itertuples()]
     table["reason"] = ["" if n else "no verdict" for n in table["n"]]
     table["metric"], table["signature"] = metric, f"run:{run.run_id}|share:wins of wins, ties and losses|interval:by question"
-    return _withheld(table) if _is_red(run, str(verdicts["judge"].iloc[0])) else table
+    return _withheld(table) if judging.light(run, str(verdicts["judge"].iloc[0])) == "red" else table
 
 
 def _withheld(table: pd.DataFrame) -> pd.DataFrame:
     nothing = {name: float("nan") for name in ("value", "low", "high", "gain")}
     return table.assign(**nothing, clear=False, mark="", reason="withheld: the judge's audit card is red")
-
-
-def _is_red(run: Run, judge: str) -> bool:
-    file = run.path / "audit.csv"
-    if not file.exists():
-        return False
-    figures = results.read(file, AuditFigure)
-    return bool((figures["light"][figures["judge"] == judge] == "red").any())

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core import judging, verdict_charts, verdict_findings
+from core import verdict_charts, verdict_findings
+from core.judge.measures import JUDGED
 from core.runs import Run
 from core.verdict_table import ANY, VerdictTable
 from core.wording import count, listed, percent, plain, signed
@@ -117,7 +118,7 @@ def crossed(table: VerdictTable) -> pd.DataFrame:
     """How often the judge said one word and people another."""
     said = table.rows["pair"].map(verdict_tables.people())
     crossing = pd.crosstab(table.rows["verdict"].astype(str), said.astype(object).rename("people"))
-    order = list(judging.JUDGED)
+    order = list(JUDGED)
     said = verdict_findings.outcome
     return crossing.reindex(index=order, columns=order, fill_value=0).rename(index=said, columns=said)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from core import paths, queries, results, runs, stats
+from core import judging, paths, queries, results, runs, stats
 from core.config import ClaimsConfig
 from core.errors import UserError
 from core.queries import OWN, Evaluation
@@ -85,12 +85,8 @@ class Evidence:
 
     def values(self, model: str, metric: str) -> pd.Series:
         """One figure of each of a model's answers, by category, question and reference."""
-        table = self.scores[self.scores["metric"] == metric]
-        if model == OWN:
-            owners = {category: self.evaluation.own(category) for category in self.evaluation.categories}
-            table = table[table["model"] == table["category"].map(owners)]
-        else:
-            table = table[(table["model"] == model) & (table["category"] != results.GENERAL)]
+        asked = self.scores[(self.scores["metric"] == metric) & (self.scores["category"] != results.GENERAL)]
+        table = self.evaluation.rows_of(asked, model)
         return table.drop_duplicates(_KEYS).set_index(_KEYS)["value"]
 
     def difference(self, model: str, other: str, metric: str) -> Estimate:
@@ -126,19 +122,12 @@ def against(estimate: Estimate, bound: float) -> Holds:
 def _judged(evaluation: Evaluation, wanted: tuple[str, ...]) -> list[Judged]:
     """Each judge of the runs named, or of those on the evaluation's answers: the newest of each judge, base and candidate."""
     found: dict[Any, Judged] = {}
-    for run in queries.runs_with("judge", "verdicts.csv"):
-        ours = run.run_id in wanted if wanted else str(run.outputs.get("answers", "")).startswith(f"results/{evaluation.run.run_id}/")
-        for judge, verdicts in results.read(run.path / "verdicts.csv", results.Verdict).groupby("judge", sort=False) if ours else ():
+    about = judging.runs_on(evaluation.run)
+    for run in [run for run in queries.runs_with("judge", "verdicts.csv") if run.run_id in wanted] if wanted else about:
+        for judge, verdicts in results.read(run.path / "verdicts.csv", results.Verdict).groupby("judge", sort=False):
             key = (judge, run.config.get("base"), run.config.get("candidate"))
-            found.setdefault(key, Judged(run, str(judge), verdicts, _darkest(run, str(judge))))
+            found.setdefault(key, Judged(run, str(judge), verdicts, judging.light(run, str(judge))))
     missing = set(wanted) - {each.run.run_id for each in found.values()}
     if missing:
         raise UserError(f"There is no finished judge run called {', '.join(sorted(missing))}. See: python -m core jobs")
     return list(found.values())
-
-
-def _darkest(run: Run, judge: str) -> str:
-    file = run.path / "audit.csv"
-    table = results.read(file, results.AuditFigure) if file.exists() else pd.DataFrame(columns=results.AuditFigure.columns())
-    lights = set(table.loc[table["judge"] == judge, "light"])
-    return next((light for light in ("red", "amber", "green") if light in lights), "")

@@ -93,7 +93,7 @@ def _model(folder: Path) -> Model:
     role = info.get("role", "own")
     category = categories[0] if role == "own" and len(categories) == 1 else ""
     digest = model_hash(folder) if alone.is_whole(folder) else adapter.content_hash(folder)
-    return Model(results.Model(folder.name, role, category, _shown(folder), digest), mix, folder if apart else None)
+    return Model(results.Model(folder.name, role, category, paths.shown(folder), digest), mix, folder if apart else None)
 
 
 def _route(folder: Path) -> Model:
@@ -102,7 +102,7 @@ def _route(folder: Path) -> Model:
     routed = tuple(_mix(place) for place in route.adapters)
     for part in {part for mix in routed for part in mix}:
         adapter.read(part)
-    return Model(results.Model(folder.name, "route", "", _shown(folder), routing.content_hash(folder)), {}, route=route, routed=routed)
+    return Model(results.Model(folder.name, "route", "", paths.shown(folder), routing.content_hash(folder)), {}, route=route, routed=routed)
 
 
 def _check_base(folder: Path, base: BaseModel, by_name: bool, say: Callable[[str], None]) -> None:
@@ -172,10 +172,6 @@ def _is_exact_sum(recipe: Mapping[str, Any]) -> bool:
     ]
     whole = sum(max(config["r"], *(config.get("rank_pattern") or {"": 0}).values()) for config in configs)
     return recipe.get("rank") is None or recipe["rank"] >= whole
-
-
-def _shown(folder: Path) -> str:
-    return str(folder.relative_to(paths.home()) if folder.is_relative_to(paths.home()) else folder)
 
 
 def _refuse_clashes(models: list[Model]) -> None:

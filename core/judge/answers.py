@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Pair:
         """An id by content, the same in every run: of category, question, reference, both answers and `nth`; not of the models' names."""
         texts = [self.category, self.question, self.reference, self.base_prediction, self.candidate_prediction, self.nth]
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What verdicts.csv and pairs.csv say of the pair."""
+        return {"pair": self.key} | {each.name: getattr(self, each.name) for each in fields(self) if each.name != "nth"}
 
 
 @dataclass(frozen=True)

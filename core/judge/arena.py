@@ -59,11 +59,11 @@ def run(config: ArenaConfig, workspace: Workspace) -> dict[str, Any]:
     found = answers.pair(file, config)
     asked = list({each.key: each for each in found.pairs}.values())
     random.Random(config.seed).shuffle(asked)
-    results.write(workspace.path / PAIRS, map(_row, asked), ArenaPair)
+    results.write(workspace.path / PAIRS, (ArenaPair(**each.columns) for each in asked), ArenaPair)
     workspace.say(f"A round of {len(asked)} questions is open on the Arena page. {found.note}".rstrip())
     return {
         "pairs": str((workspace.path / PAIRS).relative_to(paths.home())),
-        "answers": str(file.relative_to(paths.home()) if file.is_relative_to(paths.home()) else file),
+        "answers": paths.shown(file),
         "base": config.base,
         "candidate": config.candidate,
         "questions": len(asked),
@@ -130,11 +130,6 @@ def undo(round_id: str, reviewer: str, pair: str) -> Vote | None:
 def left_of(round_id: str, reviewer: str, pair: str) -> str:
     """Whose answer stands on the left, base or candidate: by chance for each reviewer and pair, and the same after a reload."""
     return ("base", "candidate")[hashlib.sha256("\n".join((round_id, named(reviewer), pair)).encode()).digest()[0] % 2]
-
-
-def _row(pair: answers.Pair) -> ArenaPair:
-    texts = (pair.base, pair.candidate, pair.category, pair.question, pair.reference, pair.base_prediction, pair.candidate_prediction)
-    return ArenaPair(pair.key, *texts)
 
 
 def _names(file: Path, asked: Iterable[answers.Pair]) -> list[str]:

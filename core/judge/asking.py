@@ -19,7 +19,7 @@ from core.judge.blind import blind, untagged
 from core.judge.budget import Budget, prices
 from core.judge.early_stop import Looks, interval
 from core.judge.replies import Asked, Replies, key
-from core.judge.verdicts import Opinion, opinion, together
+from core.judge.verdicts import Opinion, agreed, opinion
 from core.models.chat import CallFailed
 from core.runs import Workspace
 from core.wording import percent
@@ -85,7 +85,7 @@ class Asking:
         """Say how far it is, and end it when the interval is clear."""
         said, looks = 0.0, Looks()
         for done, call in enumerate(as_completed(calls), 1):
-            verdict = together(*call.result())
+            verdict = agreed(each.verdict for each in call.result())
             if self._config.stop_early and todo[calls[call]].repeat == 0 and looks.add(calls[call], verdict):
                 low, high = (percent(edge) for edge in interval(looks.wins, looks.judged))
                 clear = (

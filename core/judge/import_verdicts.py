@@ -44,7 +44,7 @@ def run(config: AuditConfig, workspace: Workspace) -> dict[str, Any]:
     for line in said(card, light):
         workspace.say(line)
     names = {column: ", ".join(dict.fromkeys(table[column])) for column in ("judge", "base", "candidate")}
-    made = {"verdicts": _shown(place), "audit": _shown(workspace.path / "audit.csv"), "light": light, "themes": found}
+    made = {"verdicts": paths.shown(place), "audit": paths.shown(workspace.path / "audit.csv"), "light": light, "themes": found}
     return {**made, **names, **figures(_rows(table))}
 
 
@@ -117,7 +117,3 @@ def _rows(table: "pd.DataFrame") -> list[Verdict]:
     known = table[Verdict.columns()].astype(object)
     records = known.where(pd.notna(known), None).to_dict("records")
     return [Verdict(**{str(key): value for key, value in record.items()}) for record in records]
-
-
-def _shown(file: Path) -> str:
-    return str(file.relative_to(paths.home()) if file.is_relative_to(paths.home()) else file)

@@ -11,7 +11,8 @@ import pandas as pd
 from core.stats import NOTHING, Estimate, clustered, clustered_sums
 
 DECIDED = ("base", "fine-tuned")
-JUDGED = ("base", "tie", "fine-tuned")
+JUDGED = ("fine-tuned", "tie", "base")
+"""Verdicts that count in a win rate: won, tied, lost."""
 NOT_ASKED = "not asked"
 
 

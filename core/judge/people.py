@@ -4,10 +4,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from core.judge.measures import JUDGED
 from core.stats import Estimate, clustered, kappa, wilson
 from core.wording import count, percent
-
-WORDS = ("fine-tuned", "tie", "base")
 
 
 def win_rate(votes: pd.DataFrame) -> Estimate:
@@ -31,8 +30,8 @@ def agreement(votes: pd.DataFrame) -> pd.DataFrame:
 def disagreements(votes: pd.DataFrame) -> pd.DataFrame:
     """Pairs on which people differ: pair, category, question, and how many said each word; the most divided first."""
     words = votes.pivot_table(index=["pair", "category", "question"], columns="verdict", values="reviewer", aggfunc="count", fill_value=0)
-    counts = words.reindex(columns=list(WORDS), fill_value=0).reset_index().rename_axis(columns=None)
-    most, every = counts[list(WORDS)].max(axis=1), counts[list(WORDS)].sum(axis=1)
+    counts = words.reindex(columns=list(JUDGED), fill_value=0).reset_index().rename_axis(columns=None)
+    most, every = counts[list(JUDGED)].max(axis=1), counts[list(JUDGED)].sum(axis=1)
     return counts[most < every].assign(share=most / every).sort_values("share", kind="stable").drop(columns="share").reset_index(drop=True)
 
 

@@ -34,7 +34,7 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
     """
     file = answers.find(config)
     found = answers.pair(file, config)
-    place = str(file.relative_to(paths.home()) if file.is_relative_to(paths.home()) else file)
+    place = paths.shown(file)
     retries: list[str] = []
 
     def on_retry(reason: str, seconds: float) -> None:

@@ -42,10 +42,11 @@ def opinion(judge: Backend, asked: Asked, order: int, prices: Prices) -> Opinion
     return Opinion(verdict, reply.text, reading.reason, reading.rationale, tokens, prices.of(reply.tokens), asked.seconds)
 
 
-def together(first: Opinion, second: Opinion) -> str:
-    """The verdict of both orders: agreement decides, disagreement is a tie, and what is missing in one order is missing."""
-    both = {first.verdict, second.verdict}
-    return next((word for word in _BROKEN if word in both), first.verdict if len(both) == 1 else "tie")
+def agreed(words: Iterable[str]) -> str:
+    """The verdict of what was said in each order: agreement decides, disagreement is a tie, what is missing in one order is missing."""
+    said = set(words)
+    broken = [word for word in _BROKEN if word in said]
+    return broken[0] if broken else said.pop() if len(said) == 1 else "tie"
 
 
 def verdict(run_id: str, judge: Backend, pair: Pair, repeat: int, first: Opinion, second: Opinion) -> results.Verdict:
@@ -54,14 +55,8 @@ def verdict(run_id: str, judge: Backend, pair: Pair, repeat: int, first: Opinion
         run=run_id,
         judge=judge.name,
         prompt=judge.prompt,
-        base=pair.base,
-        candidate=pair.candidate,
-        category=pair.category,
-        question=pair.question,
-        reference=pair.reference,
-        base_prediction=pair.base_prediction,
-        candidate_prediction=pair.candidate_prediction,
-        verdict=together(first, second),
+        **pair.columns,
+        verdict=agreed((first.verdict, second.verdict)),
         first_verdict="" if first.verdict == "not asked" else first.verdict,
         second_verdict="" if second.verdict == "not asked" else second.verdict,
         first_reply=first.reply,
@@ -70,7 +65,6 @@ def verdict(run_id: str, judge: Backend, pair: Pair, repeat: int, first: Opinion
         seconds=round(first.seconds + second.seconds, 3),
         reason=_reason(first, second),
         repeat=repeat,
-        pair=pair.key,
         cost=total((first.cost, second.cost)),
         rationale="\n".join(each.rationale for each in (first, second) if each.rationale),
     )

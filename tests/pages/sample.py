@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core import paths, results, runs  # noqa: E402
-from core.results import ALL, Answer, ArenaPair, DataRow, Leak, Model, Score, Step, Token, ValidationRow, Verdict, Vote  # noqa: E402
+from core.results import ALL, Answer, ArenaPair, Claim, DataRow, Leak, Model, Score, Step, Token, ValidationRow, Verdict, Vote  # noqa: E402
 from core.runs import Run, Workspace  # noqa: E402
 
 SCHOOLS = ("cynic", "hacker", "buddhist", "kural", "wisdom", "puritan", "lexicon")
@@ -27,7 +27,8 @@ HOSTILE = "<script>document.title='hacked'</script><b>bold</b> **stars** $x$ :re
 
 def everything() -> dict[str, Run]:
     """A finished run of every verb."""
-    return {"data": data(), "train": train(), "merge": merge(), "evaluate": evaluate(), "judge": judge(), "arena": arena()}
+    first = {"data": data(), "train": train(), "merge": merge(), "evaluate": evaluate(), "judge": judge(), "arena": arena()}
+    return first | {"claims": claims()}
 
 
 def data() -> Run:
@@ -151,6 +152,21 @@ def arena() -> Run:
         return {"questions": len(asked), "names": ["cynic-lora"], "pairs": f"results/{workspace.run.run_id}/pairs.csv"}
 
     return _run("arena", {"answers": "last"}, fill)
+
+
+def claims() -> Run:
+    """A claim that holds, one that does not, and one that cannot be said; the last one's texts are hostile."""
+
+    def fill(workspace: Workspace) -> dict[str, Any]:
+        rows = [
+            Claim("up", "a project", "Tuning helps.", ".72 to .85", 0.1, 0.05, 0.15, 171, "F1", "holds", "Measured so.", "run-1"),
+            Claim("down", "a project", "Merged beats pooled.", ".88", -0.02, -0.04, -0.01, 171, "F1", "does not hold", "Measured so.", ""),
+            Claim("open", "a project", HOSTILE, HOSTILE, None, None, None, None, "", "cannot be said", HOSTILE, ""),
+        ]
+        results.write(workspace.path / "claims.csv", rows, Claim)
+        return {"claims": f"results/{workspace.run.run_id}/claims.csv", "evaluation": "run-1"}
+
+    return _run("claims", {"evaluation": "last"}, fill)
 
 
 def _about(pair: ArenaPair) -> tuple[str, str, str, str, str]:

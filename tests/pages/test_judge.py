@@ -12,6 +12,7 @@ from core.verdict_table import PAGE
 from tests.pages import sample
 from tests.pages.conftest import Open
 from tests.pages.test_pages import words
+from tests.servers import ChatServer
 
 
 def judge(**changes: object) -> runs.Run:
@@ -202,10 +203,16 @@ def test_asking_people_opens_a_round_on_the_same_answers(open_page: Open) -> Non
     assert runs.listing("arena")[0].config["candidate"] == "own"
 
 
-def test_what_a_run_will_ask_for_stands_before_the_button(open_page: Open) -> None:
+def test_what_a_run_will_ask_for_stands_before_the_button(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     sample.evaluate()
     at = open_page("judge")
     assert "These judges run on this machine: they cost no money." in words(at)
+    with ChatServer(models=("openai/gpt-oss-20b",)) as server:
+        monkeypatch.setenv("GROQ_BASE_URL", server.root)
+        monkeypatch.setenv("GROQ_API_KEY", "a-key")
+        at.multiselect(key="judge.backend").set_value(["groq"]).run()
+    assert not at.exception and "322 calls" in words(at) and "a-key" not in words(at)
+    monkeypatch.delenv("GROQ_API_KEY")
     at.multiselect(key="judge.backend").set_value(["groq"]).run()
     assert not at.exception
 

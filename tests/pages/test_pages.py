@@ -24,11 +24,21 @@ def test_every_page_in_every_state(open_page: Open, state: str, page: str) -> No
     assert [title.value for title in at.title] == ["Lyceum" if page == "overview" else page.capitalize()]
     assert len(at.markdown[0].value) > 40 or page == "jobs", "the finding stands first"
     if state == "full":
-        assert at.get("plotly_chart") or page in ("jobs", "arena"), "one main picture"
+        assert at.get("plotly_chart") or page in ("jobs", "arena", "claims"), "one main picture"
     if state == "failed" and page in ("train", "jobs", "overview"):
         assert FAULT in words(at)
     if state == "running" and page in ("train", "jobs"):
         assert "60 of 120 steps" in " ".join(bar.proto.text.replace("\\", "") for bar in at.get("progress"))
+
+
+def test_the_ledger_shows_theirs_and_ours_and_never_reads_texts_as_markup(open_page: Open) -> None:
+    sample.claims()
+    at = open_page("claims")
+    assert "Of 3 published claims, 1 hold on these runs, 1 do not hold, 1 cannot be said." in words(at)
+    texts = [text.value for text in at.text]
+    assert ".72 to .85" in texts and "0.100 F1" in texts and sample.HOSTILE in texts and "–" in texts
+    assert "95 % interval 0.0500 to 0.150, n 171" in words(at)
+    assert not [element for element in at.markdown if element.allow_html]
 
 
 def test_the_overview_shows_finding_figures_and_three_examples_by_rule(open_page: Open) -> None:

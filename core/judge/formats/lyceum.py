@@ -6,9 +6,9 @@ from typing import Any
 from core.errors import shown
 from core.judge.answers import Pair
 from core.judge.formats.record import each, number, text
+from core.judge.verdicts import WORDS
 from core.results import Verdict
 
-WORDS = ("base", "fine-tuned", "tie", "unparsed", "failed", "not asked")
 _NUMBERS = {"tokens": int, "seconds": float, "repeat": int, "cost": float}
 _NEEDED = {"seconds": 0.0, "repeat": 0}
 

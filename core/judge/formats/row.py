@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from core.judge.answers import Pair
+from core.judge.verdicts import agreed
 from core.results import Verdict
-
-_BROKEN = ("failed", "unparsed")
 
 
 def row(judge: str, prompt: str, pair: Pair, *, first: str = "", second: str = "", word: str = "", **more: Any) -> Verdict:
@@ -16,25 +15,15 @@ def row(judge: str, prompt: str, pair: Pair, *, first: str = "", second: str = "
 
     `word`: what was said where no order is on record. Both orders must agree on a winner; else it is a tie.
     """
-    words = [each for each in (first, second, word) if each]
-    broken = next((each for each in _BROKEN if each in words), None)
-    verdict = broken or (words[0] if len(set(words)) == 1 else "tie")
     texts = {"first_reply": "", "second_reply": "", "tokens": None, "seconds": 0.0, **more}
     return Verdict(
         run="",
         judge=judge,
         prompt=prompt,
-        base=pair.base,
-        candidate=pair.candidate,
-        category=pair.category,
-        question=pair.question,
-        reference=pair.reference,
-        base_prediction=pair.base_prediction,
-        candidate_prediction=pair.candidate_prediction,
-        verdict=verdict,
+        **pair.columns,
+        verdict=agreed(each for each in (first, second, word) if each),
         first_verdict=first,
         second_verdict=second,
-        pair=pair.key,
         **texts,
     )
 
