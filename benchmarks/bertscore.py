@@ -30,8 +30,8 @@ import torch  # noqa: E402
 from bert_score import BERTScorer, score  # noqa: E402
 from transformers.utils.logging import disable_progress_bar  # noqa: E402
 
-from core.evaluate.batch import Batch  # noqa: E402
-from core.evaluate.bertscore import bertscore  # noqa: E402
+from core.metrics.batch import Batch  # noqa: E402
+from core.metrics.bertscore import bertscore  # noqa: E402
 from core.models.embed import encoder_folder  # noqa: E402
 
 EQUAL = 1e-6

@@ -31,11 +31,11 @@ from sklearn.naive_bayes import MultinomialNB  # noqa: E402
 
 from benchmarks.merge_table import AVERAGE, EQUAL, LABELS, NAMED, OWN, PEFT, POOLED, REST, SURE, TIES, TUNED, Measured, findings, table  # noqa: E402
 from core import adapter, paths, results, runs  # noqa: E402
+from core.answering.models import Model, find_models  # noqa: E402
+from core.answering.side_by_side import SideBySide  # noqa: E402
 from core.config import Config, MergeConfig, RouteConfig, SearchConfig  # noqa: E402
 from core.data.prompt import Prompter  # noqa: E402
 from core.data.read import read  # noqa: E402
-from core.evaluate.models import Model, find_models  # noqa: E402
-from core.evaluate.side_by_side import SideBySide  # noqa: E402
 from core.merge import ROUTERS  # noqa: E402
 from core.merge.trials import HeldOut  # noqa: E402
 from core.models.load import BaseModel, load  # noqa: E402

@@ -39,6 +39,7 @@ VERBS = {
     "judge": Verb(config.JudgeConfig, "core.judge.run:run", "desk"),
     "audit": Verb(config.AuditConfig, "core.judge.import_verdicts:run", "desk"),
     "arena": Verb(config.ArenaConfig, "core.judge.arena:run", "desk"),
+    "rag": Verb(config.RagConfig, "core.rag.run:run", "device"),
     "claims": Verb(config.ClaimsConfig, "core.claims.run:run", "desk"),
     "demo": Verb(config.DemoConfig, "core.demo:run", "device"),
 }

@@ -5,14 +5,16 @@ The sentence under a field is its help on the page and in `--help`.
 
 from core.config.demo import DemoConfig
 from core.config.evaluate import EvaluateConfig
-from core.config.fields import Config, DataConfig, DatasetConfig, ModelConfig
+from core.config.fields import ComputeConfig, Config, DataConfig, DatasetConfig, ModelConfig
 from core.config.judge import ArenaConfig, AuditConfig, ClaimsConfig, JudgeConfig, PairsConfig
 from core.config.merge import ExportConfig, MergeConfig, RouteConfig, SearchConfig
+from core.config.rag import IndexConfig, RagConfig
 from core.config.serve import ServeConfig
 from core.config.train import PlanConfig, TrainConfig
-from core.evaluate import METRICS
 from core.judge import BACKENDS
 from core.merge import ROUTERS, STRATEGIES
+from core.metrics import METRICS
+from core.rag import CHUNKERS, PIPELINES
 from core.train import METHODS
 
 __all__ = [
@@ -20,22 +22,33 @@ __all__ = [
     "ArenaConfig",
     "AuditConfig",
     "ClaimsConfig",
+    "ComputeConfig",
     "Config",
     "DataConfig",
     "DatasetConfig",
     "DemoConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "IndexConfig",
     "JudgeConfig",
     "MergeConfig",
     "ModelConfig",
     "PairsConfig",
     "PlanConfig",
+    "RagConfig",
     "RouteConfig",
     "SearchConfig",
     "ServeConfig",
     "TrainConfig",
 ]
 
-CHOICES = {"method": METHODS, "strategy": STRATEGIES, "router": ROUTERS, "backend": BACKENDS, "metrics": METRICS}
+CHOICES = {
+    "method": METHODS,
+    "strategy": STRATEGIES,
+    "router": ROUTERS,
+    "backend": BACKENDS,
+    "metrics": METRICS,
+    "pipelines": PIPELINES,
+    "chunker": CHUNKERS,
+}
 """Fields whose values are the rows of a table."""

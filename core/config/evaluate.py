@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from core.config.fields import ModelConfig, Seed, Some, one_of
-from core.evaluate import METRICS
+from core.metrics import METRICS
 
 
 class EvaluateConfig(ModelConfig):

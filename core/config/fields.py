@@ -55,8 +55,8 @@ class DatasetConfig(Config):
     """Column of the category. Empty: found by its name; none there: one category."""
 
 
-class DataConfig(DatasetConfig):
-    """Read a question-and-answer dataset, split it, and report on it before anything trains."""
+class PromptConfig(Config):
+    """What decides a prompt's tokens."""
 
     system_prompt: str | None = None
     """System message of every prompt, for every model; {category} stands for the row's category. Empty: the chat template's own."""
@@ -66,8 +66,8 @@ class DataConfig(DatasetConfig):
     """Longest row in tokens, prompt and answer together; longer answers are cut."""
 
 
-class ModelConfig(DataConfig):
-    """What the verbs share that compute on the base model."""
+class ComputeConfig(Config):
+    """How the base model is held, and where it computes."""
 
     quantization: Literal["none", "nf4"] = "none"
     """Hold the base model in 4 bit (NF4 with double quantisation). Method qlora always does."""
@@ -75,3 +75,11 @@ class ModelConfig(DataConfig):
     """Compute precision. auto: bf16 where the GPU has it, else fp16; fp32 on CPU."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute. auto: CUDA, then MPS, then CPU."""
+
+
+class DataConfig(PromptConfig, DatasetConfig):
+    """Read a question-and-answer dataset, split it, and report on it before anything trains."""
+
+
+class ModelConfig(ComputeConfig, DataConfig):
+    """What the verbs share that compute on the base model."""

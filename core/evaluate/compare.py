@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core import results, stats
-from core.evaluate.batch import Measure
+from core.metrics.batch import Measure
 
 OWN = "own"
 """The stand-in for each category's own adapter."""

@@ -1,27 +1,25 @@
 """Let base, adapters, merges and routes answer the same held-out questions, side by side in one batch, and score the answers."""
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from core import paths, results
+from core.answering.ask import ask
+from core.answering.models import Model, find_models
 from core.config import EvaluateConfig
 from core.data.prompt import Encoded, Prompter
 from core.data.read import QA, read
 from core.errors import UserError
-from core.evaluate import METRICS, alone, general
-from core.evaluate.batch import Batch
+from core.evaluate import general
 from core.evaluate.compare import compare
 from core.evaluate.flags import flag
-from core.evaluate.models import Model, find_models
-from core.evaluate.scores import measure, of_each, score, table
-from core.evaluate.side_by_side import SideBySide
-from core.models.generate import generate
+from core.metrics import METRICS
+from core.metrics.batch import Batch
+from core.metrics.scores import measure, of_each, score, table
 from core.models.load import BaseModel, load
-from core.models.loss import row_losses
 from core.runs import Workspace
 from core.wording import count
 
@@ -74,60 +72,22 @@ def answer(
     config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
 ) -> list[results.Answer]:
     """Every model's answer to every question, model by model, and its loss on the reference."""
-    together = [model for model in models if not model.alone]
-    answers = _ask(config, base, together, questions, workspace) if together else []
-    for model in models:
-        if model.alone:
-            answers += _ask_alone(config, base, model, model.alone, questions, workspace)
-    place = {model.row.model: index for index, model in enumerate(models)}
-    return sorted(answers, key=lambda each: place[each.model])
-
-
-def _ask_alone(
-    config: EvaluateConfig, base: BaseModel, model: Model, folder: Path, questions: Sequence[QA], workspace: Workspace
-) -> list[results.Answer]:
-    """The answers of a DoRA or a whole model, in batches of its own."""
-    name = model.row.model
-    workspace.say(f"{name} answers by itself: it can't stand beside others in one batch.")
-    with alone.loaded(folder, base, config) as own:
-        if own.tokenizer.get_vocab() != base.tokenizer.get_vocab():
-            workspace.say(f"Careful: {name} has another tokenizer than {base.name}, so its perplexity counts other tokens.")
-        return _ask(config, own, [model], questions, workspace)
-
-
-def _ask(
-    config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
-) -> list[results.Answer]:
-    """The answers of models that are mixes of adapters on `base`, side by side in each batch."""
-    encoded = _encoded(config, base, questions)
-    pairs = [(model, index) for model in range(len(models)) for index in range(len(questions))]
-    examples = [encoded[index] for _, index in pairs]
-    side = SideBySide(base, models, questions, encoded)
-    losses = row_losses(base, examples, side.mixing_of_references, progress=_progress(workspace, len(pairs), "references"))
-    made = generate(
-        base,
-        [example.prompt for example in examples],
-        max_new_tokens=config.max_new_tokens,
-        batch_size=config.batch_size,
-        mixing=side.mixing,
-        progress=_progress(workspace, len(pairs), "answers"),
-    )
-    side.detach()
-    if used := side.route_weights(workspace.run.run_id):
-        results.write(workspace.path / ROUTE_WEIGHTS, used, results.RouteWeight)
+    replies, routed = ask(config, base, models, questions, lambda own: _encoded(config, own, questions), workspace)
+    if routed:
+        results.write(workspace.path / ROUTE_WEIGHTS, routed, results.RouteWeight)
     return [
         results.Answer(
             workspace.run.run_id,
-            models[model].row.model,
-            questions[index].category,
-            questions[index].question,
-            questions[index].answer,
-            generation.text,
-            loss,
-            len(encoded[index].answer),
-            generation.finish,
+            models[reply.model].row.model,
+            questions[reply.question].category,
+            questions[reply.question].question,
+            questions[reply.question].answer,
+            reply.generation.text,
+            reply.reference_loss,
+            reply.reference_tokens,
+            reply.generation.finish,
         )
-        for (model, index), loss, generation in zip(pairs, losses, made, strict=True)
+        for reply in replies
     ]
 
 
@@ -171,7 +131,3 @@ def _headline(scores: Sequence[results.Score]) -> dict[str, Any]:
         if row.category == results.ALL:
             figures.setdefault(row.metric, {})[row.model] = row.value
     return figures
-
-
-def _progress(workspace: Workspace, total: int, unit: str) -> Callable[[int], None]:
-    return lambda done: workspace.progress(done, total, unit)

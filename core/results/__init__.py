@@ -6,6 +6,20 @@ A missing value is an empty cell; where a table has a `reason` column, it says w
 from core.results.evaluating import Answer, AnswerScore, Claim, Comparison, Flag, Model, RouteWeight, Score
 from core.results.judging import ArenaPair, AuditFigure, Theme, Verdict, Vote
 from core.results.merging import Cosine, Fidelity, SurfacePoint, Trial
+from core.results.rag import (
+    Cell,
+    Consistency,
+    Document,
+    EmbeddingFigure,
+    Fix,
+    Overlap,
+    Passage,
+    RagAnswer,
+    RagQuestion,
+    RetrievalScore,
+    Retrieved,
+    Support,
+)
 from core.results.table import Row, append, read, write
 from core.results.training import DataRow, Leak, Step, Token, ValidationRow
 
@@ -17,18 +31,30 @@ __all__ = [
     "AnswerScore",
     "ArenaPair",
     "AuditFigure",
+    "Cell",
     "Claim",
     "Comparison",
+    "Consistency",
     "Cosine",
     "DataRow",
+    "Document",
+    "EmbeddingFigure",
     "Fidelity",
+    "Fix",
     "Flag",
     "Leak",
     "Model",
+    "Overlap",
+    "Passage",
+    "RagAnswer",
+    "RagQuestion",
+    "RetrievalScore",
+    "Retrieved",
     "RouteWeight",
     "Row",
     "Score",
     "Step",
+    "Support",
     "SurfacePoint",
     "Theme",
     "Token",

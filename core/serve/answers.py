@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from core.serve.choosing import GREEDY, Sampling, choose
+from core.models.choosing import GREEDY, Sampling, choose
 from core.serve.loaded import Loaded
 from core.serve.making import Making
 from core.serve.mixes import NO_NUMBERS, Mix, Plan

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.data.prompt import Prompter
+from core.models.choosing import GREEDY, Sampling
 from core.serve import offered, requests
 from core.serve.answers import Ask
-from core.serve.choosing import GREEDY, Sampling
 from core.serve.engine import Engine
 from core.serve.refusals import Refusal
 from core.serve.requests import Asked

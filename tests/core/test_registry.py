@@ -3,10 +3,10 @@
 import pytest
 
 from core.errors import UserError
-from core.evaluate import METRICS
 from core.judge import BACKENDS
 from core.judge.formats import FORMATS
 from core.merge import ROUTERS, STRATEGIES
+from core.metrics import METRICS
 from core.registry import Entry, lookup
 from core.train import METHODS
 from core.verbs import VERBS

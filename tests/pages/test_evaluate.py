@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from core import results, runs
-from core.evaluate.batch import Measure
 from core.evaluate.compare import compare
+from core.metrics.batch import Measure
 from core.results import Answer, Comparison, Flag, Model
 from tests.pages import sample
 from tests.pages.conftest import Open

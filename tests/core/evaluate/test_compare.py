@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import bootstrap
 from statsmodels.stats.multitest import multipletests
 
-from core.evaluate.batch import Measure, mean
 from core.evaluate.compare import cells, compare
+from core.metrics.batch import Measure, mean
 from core.results import ALL, GENERAL, OTHERS, Answer, Model
 
 MODELS = [

@@ -12,12 +12,12 @@ from transformers import AutoModelForCausalLM
 
 from core import adapter, paths, results, routing, runs
 from core.adapter import Adapter, Factor
+from core.answering.models import find_models
 from core.bank import AdapterBank
 from core.config import EvaluateConfig
 from core.data.prompt import Encoded, Prompter
 from core.data.read import read
 from core.errors import UserError
-from core.evaluate.models import find_models
 from core.evaluate.run import run
 from core.models.generate import generate
 from core.models.load import BaseModel, load

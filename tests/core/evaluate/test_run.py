@@ -17,11 +17,11 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from core import adapter, paths, results, runs
 from core.adapter import Adapter, Factor
+from core.answering.models import find_models
 from core.config import EvaluateConfig
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.errors import UserError
-from core.evaluate.models import find_models
 from core.evaluate.run import run
 from core.models import load
 from core.models.embed import encoder_folder

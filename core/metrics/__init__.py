@@ -1,0 +1,42 @@
+"""Metrics: one row each."""
+
+from core.registry import Entry
+
+METRICS = {
+    "perplexity": Entry(
+        "Perplexity",
+        "core.metrics.perplexity:perplexity",
+        "Jelinek et al. 1977, Perplexity: a measure of the difficulty of speech recognition tasks",
+        "exp(total loss / total tokens) of the reference answers; lower is better.",
+    ),
+    "bertscore": Entry(
+        "BERTScore",
+        "core.metrics.bertscore:bertscore",
+        "Zhang et al. 2020, BERTScore: Evaluating Text Generation with BERT, arXiv:1904.09675",
+        "Precision, recall and F1 of matched token embeddings; higher is better.",
+    ),
+    "bleu": Entry(
+        "BLEU",
+        "core.metrics.bleu:bleu",
+        "Post 2018, A Call for Clarity in Reporting BLEU Scores, arXiv:1804.08771",
+        "Corpus BLEU by sacreBLEU, 0 to 100; higher is better.",
+    ),
+    "chrf": Entry(
+        "chrF",
+        "core.metrics.chrf:chrf",
+        "Popović 2015, chrF: character n-gram F-score for automatic MT evaluation, W15-3049",
+        "Overlap of runs of characters by sacreBLEU, 0 to 100; higher is better.",
+    ),
+    "rouge": Entry(
+        "ROUGE-1, ROUGE-2, ROUGE-L",
+        "core.metrics.rouge:rouge",
+        "Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries",
+        "Overlap of words, word pairs and the longest common subsequence, F-measure; higher is better.",
+    ),
+    "lengths": Entry(
+        "Lengths",
+        "core.metrics.lengths:lengths",
+        "Counts of this project",
+        "Words per answer, words per word of the reference, and the shares of answers that are empty or cut.",
+    ),
+}

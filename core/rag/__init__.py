@@ -1,0 +1,83 @@
+"""Retrieval-augmented generation, compared: what each pipeline finds, and what each model makes of it.
+
+documents.py reads a folder; chunking.py cuts it into passages; index.py keeps them with their vectors; questions.py says what is asked, and
+what should be found. A pipeline ranks passages: `retrieve(index, questions, k)`. retrieval.py scores the rankings against gold passages,
+differences.py against each other, embedding_quality.py the vectors themselves. grid.py asks every model with the passages of every
+pipeline; consistency.py and grounding.py look at the answers. run.py is the verb.
+"""
+
+from core.registry import Entry
+
+NONE = "none"
+"""The pipeline that retrieves nothing."""
+
+PIPELINES = {
+    NONE: Entry(
+        "No RAG",
+        "core.rag.pipelines:no_passages",
+        "the baseline of every comparison",
+        "The question alone.",
+        "Always in the comparison: it shows what retrieval adds.",
+    ),
+    "dense": Entry(
+        "Dense",
+        "core.rag.pipelines:dense",
+        "Karpukhin et al. 2020, Dense Passage Retrieval for Open-Domain Question Answering, arXiv:2004.04906",
+        "Passages whose embedding is nearest to the question's.",
+        "Questions say it in other words than the documents.",
+    ),
+    "bm25": Entry(
+        "BM25",
+        "core.rag.pipelines:bm25",
+        "Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond; bm25s: Lù 2024, arXiv:2407.03618",
+        "Passages that share rare words with the question.",
+        "Questions use the documents' own words: names, numbers, terms.",
+    ),
+    "hybrid": Entry(
+        "Hybrid",
+        "core.rag.pipelines:hybrid",
+        "Cormack, Clarke and Büttcher 2009, Reciprocal rank fusion outperforms Condorcet and individual rank learning methods",
+        "Dense and BM25 rankings together, by reciprocal rank fusion.",
+        "You don't know which of the two fits; it is seldom worse than either.",
+    ),
+    "rerank": Entry(
+        "Dense + rerank",
+        "core.rag.pipelines:rerank",
+        "Khattab and Zaharia 2020, ColBERT, arXiv:2004.12832 (bundled: late interaction); Nogueira and Cho 2019, arXiv:1901.04085",
+        "Dense finds candidates; a closer look at question and passage together orders them anew.",
+        "Precision in the first places matters more than time.",
+        fields=("reranker", "candidates"),
+    ),
+    "parent": Entry(
+        "Parent document",
+        "core.rag.pipelines:parent",
+        "LlamaIndex, small-to-big retrieval; LangChain, ParentDocumentRetriever",
+        "Small passages are searched, and the larger section around each is handed to the model.",
+        "Answers need the text around what was found.",
+        fields=("parent_size",),
+    ),
+}
+
+CHUNKERS = {
+    "sentence": Entry(
+        "Sentences",
+        "core.rag.chunking:sentences",
+        "LlamaIndex, SentenceSplitter",
+        "Whole sentences, as many as fit.",
+        fields=("chunk_size", "chunk_overlap"),
+    ),
+    "token": Entry(
+        "Tokens",
+        "core.rag.chunking:tokens",
+        "LlamaIndex, TokenTextSplitter",
+        "So many tokens each, wherever that cuts.",
+        fields=("chunk_size", "chunk_overlap"),
+    ),
+    "markdown": Entry(
+        "Markdown",
+        "core.rag.chunking:markdown",
+        "LlamaIndex, MarkdownNodeParser, then SentenceSplitter within a section",
+        "Sections under their headings, cut further into whole sentences where they are too long.",
+        fields=("chunk_size", "chunk_overlap"),
+    ),
+}
