@@ -34,6 +34,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "search": {
         "seven_schools": {**_VOICE, "adapters": [f"{school}-lora" for school in _SCHOOLS]},
     },
+    "rag": {
+        "seven_schools": {
+            **{"questions": "data/rag/wisdom_questions.jsonl", "system_prompt": _VOICE["system_prompt"], "limit": 60},
+            **{"models": ["base", "pooled-lora", "own", "linear_merged_adapter", "seven_schools_route"]},
+            **{"pipelines": ["none", "dense", "bm25", "hybrid"], "max_new_tokens": 64},
+        },
+    },
     "evaluate": {
         "seven_schools": {**_VOICE, "general": "data/toy_qa.jsonl", "max_new_tokens": 128},
         "demo": {**_DEMO, "limit": 2, "max_new_tokens": 48},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from core import results
 from core.answering import alone
@@ -11,14 +10,25 @@ from core.answering.side_by_side import SideBySide
 from core.config import EvaluateConfig, RagConfig
 from core.data.prompt import Encoded
 from core.data.read import QA
+from core.models.choosing import Sampling
 from core.models.generate import Generation, generate
 from core.models.load import BaseModel
 from core.models.loss import row_losses
 from core.runs import Workspace
 
-Asking = EvaluateConfig | RagConfig
-Encode = Callable[[BaseModel], list[Encoded]]
-"""The tokens of the questions and references, by a model's tokenizer."""
+Progress = Callable[[int, int, str], None]
+"""Hears how many are done, of how many, and of what."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked."""
+
+    rows: Sequence[QA]
+    encode: Callable[[BaseModel], list[Encoded]]
+    """The rows' tokens, by a model's tokenizer. A row without answer tokens has no loss."""
+    samplings: Sequence[Sampling] | None = None
+    """How each row's answer is drawn; None: greedy."""
 
 
 @dataclass(frozen=True)
@@ -31,67 +41,56 @@ class Reply:
     """Place among the questions."""
     generation: Generation
     reference_loss: float
-    """Total loss of the reference answer, end token included, in nats."""
+    """Total loss of the reference answer, end token included, in nats; 0 where it has no tokens."""
     reference_tokens: int
 
 
 def ask(
-    config: Asking,
+    config: EvaluateConfig | RagConfig,
     base: BaseModel,
     models: Sequence[Model],
-    questions: Sequence[QA],
-    encode: Encode,
+    questions: Questions,
     workspace: Workspace,
+    progress: Progress,
 ) -> tuple[list[Reply], list[results.RouteWeight]]:
     """All replies, model by model, and what routes gave to their adapters."""
     together = [place for place, model in enumerate(models) if not model.alone]
-    replies, routed = _ask(config, base, models, together, questions, encode(base), workspace) if together else ([], [])
+    replies, routed = _ask(config, base, models, together, questions, workspace, progress) if together else ([], [])
     for place, model in enumerate(models):
         if model.alone:
-            replies += _ask_alone(config, base, models, place, model.alone, questions, encode, workspace)
+            workspace.say(f"{model.row.model} answers by itself: it can't stand beside others in one batch.")
+            with alone.loaded(model.alone, base, config) as own:
+                if own.tokenizer.get_vocab() != base.tokenizer.get_vocab():
+                    workspace.say(
+                        f"Careful: {model.row.model} has another tokenizer than {base.name}, so its perplexity counts other tokens."
+                    )
+                replies += _ask(config, own, models, [place], questions, workspace, progress)[0]
     return sorted(replies, key=lambda reply: reply.model), routed
 
 
-def _ask_alone(
-    config: Asking,
-    base: BaseModel,
-    models: Sequence[Model],
-    place: int,
-    folder: Path,
-    questions: Sequence[QA],
-    encode: Encode,
-    workspace: Workspace,
-) -> list[Reply]:
-    """The answers of a DoRA or a whole model, in batches of its own."""
-    name = models[place].row.model
-    workspace.say(f"{name} answers by itself: it can't stand beside others in one batch.")
-    with alone.loaded(folder, base, config) as own:
-        if own.tokenizer.get_vocab() != base.tokenizer.get_vocab():
-            workspace.say(f"Careful: {name} has another tokenizer than {base.name}, so its perplexity counts other tokens.")
-        return _ask(config, own, models, [place], questions, encode(own), workspace)[0]
-
-
 def _ask(
-    config: Asking,
+    config: EvaluateConfig | RagConfig,
     base: BaseModel,
     models: Sequence[Model],
     places: Sequence[int],
-    questions: Sequence[QA],
-    encoded: Sequence[Encoded],
+    questions: Questions,
     workspace: Workspace,
+    progress: Progress,
 ) -> tuple[list[Reply], list[results.RouteWeight]]:
     """The answers of models that are mixes of adapters on `base`, side by side in each batch."""
-    pairs = [(place, index) for place in places for index in range(len(questions))]
+    encoded = questions.encode(base)
+    pairs = [(place, index) for place in places for index in range(len(encoded))]
     examples = [encoded[index] for _, index in pairs]
-    side = SideBySide(base, [models[place] for place in places], questions, encoded)
-    losses = row_losses(base, examples, side.mixing_of_references, progress=_progress(workspace, len(pairs), "references"))
+    side = SideBySide(base, [models[place] for place in places], questions.rows, encoded)
+    losses = _losses(base, examples, side, lambda done, total: progress(done, total, "references"))
     made = generate(
         base,
         [example.prompt for example in examples],
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
         mixing=side.mixing,
-        progress=_progress(workspace, len(pairs), "answers"),
+        samplings=[questions.samplings[index] for _, index in pairs] if questions.samplings else None,
+        progress=lambda done: progress(done, len(pairs), "answers"),
     )
     side.detach()
     replies = [
@@ -101,5 +100,14 @@ def _ask(
     return replies, side.route_weights(workspace.run.run_id)
 
 
-def _progress(workspace: Workspace, total: int, unit: str) -> Callable[[int], None]:
-    return lambda done: workspace.progress(done, total, unit)
+def _losses(base: BaseModel, examples: Sequence[Encoded], side: SideBySide, progress: Callable[[int, int], None]) -> list[float]:
+    """The loss of each reference; 0 without tokens."""
+    rows = [row for row, example in enumerate(examples) if example.answer]
+    found = row_losses(
+        base,
+        [examples[row] for row in rows],
+        lambda places: side.mixing_of_references([rows[place] for place in places]),
+        progress=lambda done: progress(done, len(rows)),
+    )
+    losses = dict(zip(rows, found, strict=True))
+    return [losses.get(row, 0.0) for row in range(len(examples))]

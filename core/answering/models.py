@@ -1,9 +1,10 @@
 """Which models an evaluation compares: base, adapters, merges, routes and foreign PEFT folders, each as weights over the adapters of one
 bank; and what can't join a bank, DoRA adapters and whole models."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from core.routing import Route
 
 BASE = "base"
 ALL = "all"
+OWN = "own"
+"""Each category's own adapter, as one model."""
 _ROLES = ("base", "pooled", "own", "merged", "route")
 
 
@@ -31,11 +34,13 @@ class Model:
     route: Route | None = None
     routed: tuple[dict[Path, float], ...] = ()
     """What the route chooses among, each as its mix of adapter folders."""
+    by_category: Mapping[str, dict[Path, float]] = field(default_factory=dict)
+    """Of model 'own': the adapter that answers a category's questions; the base answers all others."""
 
     @property
     def folders(self) -> list[Path]:
         """The adapter folders that a bank needs for it."""
-        return list(dict.fromkeys(folder for mix in (self.mix, *self.routed) for folder in mix))
+        return list(dict.fromkeys(folder for mix in (self.mix, *self.routed, *self.by_category.values()) for folder in mix))
 
 
 def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None], system_prompt: str | None = None) -> list[Model]:
@@ -64,6 +69,18 @@ def find_models(names: Sequence[str], base: BaseModel, say: Callable[[str], None
     _refuse_clashes(models)
     _compare_prompts([folder for model in models for folder in (*model.folders, model.alone) if folder], system_prompt, say)
     return sorted(models, key=lambda model: _ROLES.index(model.row.role))
+
+
+def own_adapters(base: BaseModel, say: Callable[[str], None], system_prompt: str | None = None) -> Model:
+    """Each category's own adapter, the newest of several, as one model called 'own'. Raises UserError where no category has one."""
+    found = [model for model in find_models([ALL], base, say, system_prompt) if model.row.category and not model.alone]
+    if not found:
+        raise UserError(
+            f"No category has an adapter of its own in {paths.adapters()}, so 'own' can't answer. "
+            "Train some: python -m core train --categories each"
+        )
+    digest = hashlib.sha256("".join(sorted(model.row.content_hash for model in found)).encode()).hexdigest()[:16]
+    return Model(results.Model(OWN, "own", "", "", digest), {}, by_category={model.row.category: model.mix for model in found})
 
 
 def _on_disk() -> list[Path]:

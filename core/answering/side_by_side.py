@@ -74,6 +74,8 @@ class SideBySide:
         """A model's weights for each question, [questions, folders]; zeros for a route by token, whose weights come with the tokens."""
         if place in self._routed:
             return self._routed[place].used @ self._routed[place].spread
+        if owned := self._models[place].by_category:
+            return self._matrix([owned.get(row.category, {}) for row in self._questions])
         return self._matrix([self._models[place].mix]).expand(len(self._questions), -1)
 
     def _matrix(self, mixes: Sequence[Mapping[Path, float]]) -> Tensor:

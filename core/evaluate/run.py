@@ -1,13 +1,10 @@
 """Let base, adapters, merges and routes answer the same held-out questions, side by side in one batch, and score the answers."""
 
-import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from core import paths, results
-from core.answering.ask import ask
+from core.answering.ask import Questions, ask
 from core.answering.models import Model, find_models
 from core.config import EvaluateConfig
 from core.data.prompt import Encoded, Prompter
@@ -17,7 +14,7 @@ from core.evaluate import general
 from core.evaluate.compare import compare
 from core.evaluate.flags import flag
 from core.metrics import METRICS
-from core.metrics.batch import Batch
+from core.metrics.batch import of_answers
 from core.metrics.scores import measure, of_each, score, table
 from core.models.load import BaseModel, load
 from core.runs import Workspace
@@ -50,7 +47,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
     empty = {category: dataset.empty_reason(category, config.split) for category in dataset.categories}
     empty |= {results.GENERAL: ""} if others else {}
-    measures = measure(_batch(config, base, answers), config.metrics, workspace.say)
+    measures = measure(of_answers(answers, base, config.encoder, config.max_seq_length), config.metrics, workspace.say)
     scores, rows = score(answers, measures, empty, config.seed), [model.row for model in models]
     tables: dict[str, tuple[Sequence[results.Row], type[results.Row]]] = {
         "models": (rows, results.Model),
@@ -72,7 +69,8 @@ def answer(
     config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
 ) -> list[results.Answer]:
     """Every model's answer to every question, model by model, and its loss on the reference."""
-    replies, routed = ask(config, base, models, questions, lambda own: _encoded(config, own, questions), workspace)
+    asked = Questions(questions, lambda own: _encoded(config, own, questions))
+    replies, routed = ask(config, base, models, asked, workspace, workspace.progress)
     if routed:
         results.write(workspace.path / ROUTE_WEIGHTS, routed, results.RouteWeight)
     return [
@@ -100,26 +98,10 @@ def _encoded(config: EvaluateConfig, base: BaseModel, questions: Sequence[QA]) -
     return encoded
 
 
-def _batch(config: EvaluateConfig, base: BaseModel, answers: Sequence[results.Answer]) -> Batch:
-    versions = "|".join(f"{name}:{importlib.metadata.version(name)}" for name in ("torch", "transformers"))
-    precision = str(base.dtype).removeprefix("torch.")
-    return Batch(
-        predictions=[each.prediction for each in answers],
-        references=[each.reference for each in answers],
-        reference_losses=np.array([each.reference_loss for each in answers]),
-        reference_tokens=np.array([each.reference_tokens for each in answers], dtype=float),
-        model_signature=f"base:{base.hub_name}@{base.content_hash[:12]}|quantization:{base.quantization}|precision:{precision}"
-        f"|max_seq_length:{config.max_seq_length}|{versions}",
-        encoder=config.encoder,
-        device=str(base.device),
-        finishes=[each.finish for each in answers],
-    )
-
-
 def _rehearse(config: EvaluateConfig, base: BaseModel) -> None:
     """Score one made-up answer, so that an encoder that can't be loaded is said before an hour of answering, not after."""
     made_up = results.Answer("", "", "", "A question", "A reference.", "An answer.", 1.0, 1, "stop")
-    batch = _batch(config, base, [made_up])
+    batch = of_answers([made_up], base, config.encoder, config.max_seq_length)
     for name in config.metrics:
         METRICS[name].load()(batch)
 

@@ -2,8 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from core import results
+
+if TYPE_CHECKING:
+    from core.models.load import BaseModel
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,23 @@ class Batch:
     """Where an encoder computes."""
     finishes: Sequence[str] = ()
     """stop or length, as in answers.csv; empty where that isn't known."""
+
+
+def of_answers(answers: Sequence[results.Answer], base: "BaseModel", encoder: str, max_seq_length: int) -> Batch:
+    """The batch of a table of answers, whose references were measured by `base`."""
+    versions = "|".join(f"{name}:{version(name)}" for name in ("torch", "transformers"))
+    precision = str(base.dtype).removeprefix("torch.")
+    return Batch(
+        predictions=[each.prediction for each in answers],
+        references=[each.reference for each in answers],
+        reference_losses=np.array([each.reference_loss for each in answers]),
+        reference_tokens=np.array([each.reference_tokens for each in answers], dtype=float),
+        model_signature=f"base:{base.hub_name}@{base.content_hash[:12]}|quantization:{base.quantization}|precision:{precision}"
+        f"|max_seq_length:{max_seq_length}|{versions}",
+        encoder=encoder,
+        device=str(base.device),
+        finishes=[each.finish for each in answers],
+    )
 
 
 @dataclass(frozen=True)

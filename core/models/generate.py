@@ -1,12 +1,14 @@
-"""Greedy answers to many prompts at once, each row with its own adapter or mix."""
+"""Answers to many prompts at once, greedy or drawn, each row with its own adapter or mix."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from random import Random
 
 import torch
 
 from core.errors import UserError
+from core.models.choosing import GREEDY, Sampling, choose
 from core.models.decoding import Decoding
 from core.models.load import BaseModel
 from core.models.loss import Mixing
@@ -30,15 +32,17 @@ def generate(
     max_new_tokens: int,
     batch_size: int,
     mixing: Mixing | None = None,
+    samplings: Sequence[Sampling] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
-    """The most probable token at each step, until an end token. Answers come in the order of the prompts.
+    """The most probable token at each step, or as a prompt's sampling draws it, until an end token. In the order of the prompts.
 
     Prompts of like length share a batch, so little is padded; a finished row leaves its batch at once.
     `progress` hears how many answers are done, those under way counted by their share of `max_new_tokens`.
     Raises UserError when a batch doesn't fit into memory.
     """
     mixing = mixing or (lambda rows: nullcontext())
+    samplings = samplings or [GREEDY] * len(prompts)
     ends = end_tokens(base)
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     answers: dict[int, list[int]] = {}
@@ -46,7 +50,7 @@ def generate(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         try:
-            for finished, under_way in _steps(base, prompts, rows, max_new_tokens, ends, mixing):
+            for finished, under_way in _steps(base, prompts, rows, max_new_tokens, ends, mixing, samplings):
                 answers |= finished
                 done = int(len(answers) + under_way / max_new_tokens)
                 if progress and done > told:
@@ -66,14 +70,21 @@ def end_tokens(base: BaseModel) -> frozenset[int]:
 
 
 def _steps(
-    base: BaseModel, prompts: Sequence[list[int]], rows: list[int], max_new_tokens: int, ends: frozenset[int], mixing: Mixing
+    base: BaseModel,
+    prompts: Sequence[list[int]],
+    rows: list[int],
+    max_new_tokens: int,
+    ends: frozenset[int],
+    mixing: Mixing,
+    samplings: Sequence[Sampling],
 ) -> Iterator[tuple[dict[int, list[int]], int]]:
     """One step of a batch each: the answers that it finished, by row, end token included; and the tokens of those still under way."""
     decoding = Decoding(base)
     made: dict[int, list[int]] = {row: [] for row in rows}
+    dice = {row: Random(samplings[row].seed) for row in rows}
     logits = decoding.enter(rows, [prompts[row] for row in rows], mixing(rows))
     while True:
-        for tokens, token in zip(made.values(), logits.argmax(-1).tolist(), strict=True):
+        for tokens, token in zip(made.values(), choose(logits, [samplings[row] for row in made], [dice[row] for row in made]), strict=True):
             tokens.append(token)
         finished = {row: tokens for row, tokens in made.items() if tokens[-1] in ends or len(tokens) == max_new_tokens}
         made = {row: tokens for row, tokens in made.items() if row not in finished}

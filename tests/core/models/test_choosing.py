@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
 from core.models.choosing import GREEDY, Sampling, choose
-from core.serve import choosing
+from core.models import choosing
 
 
 def reference(logits, temperature, top_p):
