@@ -36,6 +36,7 @@ def navigation() -> StreamlitPage:
                 st.Page("pages/evaluate.py", title="Evaluate", icon=":material/grid_on:"),
                 st.Page("pages/judge.py", title="Judge", icon=":material/balance:"),
                 st.Page("pages/arena.py", title="Arena", icon=":material/how_to_vote:"),
+                st.Page("pages/rag.py", title="RAG", icon=":material/library_books:"),
                 st.Page("pages/claims.py", title="Claims", icon=":material/fact_check:"),
             ],
             "Work": [st.Page("pages/jobs.py", title="Jobs", icon=":material/list_alt:")],

@@ -12,7 +12,7 @@ class PairsConfig(Config):
     """Which answers are compared."""
 
     answers: str = "last"
-    """Answers to compare: a run id of an evaluation, a path to an answers.csv, to AlpacaEval outputs or a CSV of two systems, or 'last'."""
+    """Answers to compare: a run id of an evaluation or of rag, a path to an answers.csv, AlpacaEval outputs or a CSV of two, or 'last'."""
     base: str = "base"
     """Model that the candidate is compared with."""
     candidate: str = "own"
@@ -33,7 +33,7 @@ class JudgeConfig(PairsConfig):
     base_url: str | None = None
     """Base URL of an OpenAI-compatible server, for backends openai and groq."""
     prompt: str = "meaning"
-    """Id of the prompt file in core/judge/prompts."""
+    """Id of the prompt file in core/judge/prompts; 'faithfulness' shows the passages that the candidate read, of a RAG run's answers."""
     repeats: int = Field(1, ge=1, le=100)
     """How often each judge is asked the same; more than once shows whether it agrees with itself."""
     max_tokens: int = Field(256, ge=1, le=8192)

@@ -147,7 +147,7 @@ def _candidates(file: Path, models: list[str], rows: list[dict[str, Any]], confi
         )
     own: dict[str, list[str]] = defaultdict(list)
     for model in results.read(listed, results.Model).to_dict("records"):
-        if model["role"] == "own" and model["model"] in models:
+        if model["role"] == "own" and model["category"] and model["model"] in models:
             own[model["category"]].append(model["model"])
     if not own:
         raise UserError(f"{listed} names no category's own adapter. Name a candidate; the models besides the base: {others}.")

@@ -21,6 +21,7 @@ from core.judge.early_stop import Looks, interval
 from core.judge.replies import Asked, Replies, key
 from core.judge.verdicts import Opinion, agreed, opinion
 from core.models.chat import CallFailed
+from core.results.rag import BETWEEN
 from core.runs import Workspace
 from core.wording import percent
 
@@ -46,7 +47,9 @@ def tasks(pairs: Sequence[Pair], config: JudgeConfig) -> list[Task]:
 
 def shown(pair: Pair, order: int) -> Comparison:
     """What the judge sees of a pair. `order` 0: the base's answer first; 1: the candidate's."""
-    answers = [blind(text, (pair.base, pair.candidate)) for text in (pair.base_prediction, pair.candidate_prediction)]
+    writers = [pair.base, pair.candidate]
+    names = [*writers, *(name.partition(BETWEEN)[0] for name in writers if BETWEEN in name)]  # of a cell the generator too
+    answers = [blind(text, names) for text in (pair.base_prediction, pair.candidate_prediction)]
     return Comparison(untagged(pair.question), untagged(pair.reference), *answers[:: -1 if order else 1])
 
 

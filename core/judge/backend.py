@@ -22,6 +22,7 @@ class Comparison:
 
     question: str
     reference: str
+    """Or the passages in its place, where the prompt shows those."""
     a: str
     b: str
 

@@ -35,7 +35,7 @@ MAKERS = (
 
 _TAGS = re.compile(
     r"<\|[^<>|\n]{1,40}\|>"  # <|im_start|> and its like
-    r"|</?\s*(?:question|reference|answer_[ab]|think|s|bos|eos|start_of_turn|end_of_turn)\s*>"
+    r"|</?\s*(?:question|reference|passages|answer_[ab]|think|s|bos|eos|start_of_turn|end_of_turn)\s*>"
     r"|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import cast
 
 from core.config import JudgeConfig
-from core.judge import answers
+from core.judge import answers, passages
 from core.judge.asking import Asking, Task, tasks
 from core.judge.backend import NONE, Backend
 from core.judge.budget import Budget, Forecast, forecast, prices
@@ -22,7 +22,7 @@ def expected(config: JudgeConfig) -> list[tuple[str, Forecast]]:
 
     Raises UserError where the run would.
     """
-    todo = tasks(answers.pair(answers.find(config), config).pairs, config)
+    todo = tasks(passages.pairs(answers.find(config), config).pairs, config)
     with closing(Replies()) as replies:
         asked = [judge for judge in judges(config, lambda reason, seconds: None) if judge.provider]
         return [(judge.name, _forecast(judge, replies, todo, config)) for judge in asked]

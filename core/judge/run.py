@@ -13,7 +13,7 @@ from typing import Any
 from core import paths, results
 from core.config import JudgeConfig
 from core.errors import UserError
-from core.judge import BACKENDS, answers, audit, themes
+from core.judge import BACKENDS, answers, audit, passages, themes
 from core.judge.answers import Pair
 from core.judge.asking import Asking, Task, tasks
 from core.judge.backend import Backend, OnRetry
@@ -33,7 +33,7 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
     Raises UserError when nothing could be judged, or when the rest can be judged later: the run can then be resumed.
     """
     file = answers.find(config)
-    found = answers.pair(file, config)
+    found = passages.pairs(file, config)
     place = paths.shown(file)
     retries: list[str] = []
 

@@ -67,8 +67,19 @@ class Measure:
     """Library versions, tokeniser or encoder, layer and settings."""
     note: str = ""
     """What the person should know about these figures."""
+    has: np.ndarray | None = None
+    """[n] whether an entry has this figure at all; None: each has. The statistics of one without are zeros."""
+    missing: str = ""
+    """Why an entry may have none."""
 
 
 def mean(metric: str, values: np.ndarray, signature: str, note: str = "") -> Measure:
     """A figure that is the mean of one value per question."""
     return Measure(metric, np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[:, 0] / sums[:, 1], signature, note)
+
+
+def mean_of_some(metric: str, values: np.ndarray, signature: str, missing: str) -> Measure:
+    """A figure that is the mean of one value per question, where NaN is a question that has none: `missing` says why."""
+    has = ~np.isnan(values)
+    statistics = np.stack([np.where(has, values, 0.0), has.astype(float)], axis=1)
+    return Measure(metric, statistics, lambda sums: sums[:, 0] / sums[:, 1], signature, has=has, missing=missing)

@@ -36,9 +36,13 @@ def score(answers: Sequence[results.Answer], measures: Sequence[Measure], empty:
 
 
 def _row(run: str, model: str, category: str, measure: Measure, rows: np.ndarray, empty: str, seed: int) -> results.Score:
+    asked = len(rows)
+    if measure.has is not None:
+        rows = rows[measure.has[rows]]
     n = len(rows)
     if n == 0:
-        return results.Score(run, model, category, measure.metric, None, 0, None, None, measure.signature, empty)
+        reason = measure.missing if asked else empty
+        return results.Score(run, model, category, measure.metric, None, 0, None, None, measure.signature, reason)
     with np.errstate(all="ignore"):
         value = float(measure.value(measure.statistics[rows].sum(axis=0, keepdims=True))[0])
     if not np.isfinite(value):

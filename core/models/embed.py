@@ -74,14 +74,32 @@ class Encoder:
                 vectors[batch] = self._embed([texts[i] for i in batch]).numpy()
         return vectors
 
+    def token_vectors(self, texts: Sequence[str], batch_size: int = 32) -> "list[Tensor]":
+        """Each text's tokens in context, [tokens, dim], fp32, of length 1, with those that begin and end it. Texts are cut likewise."""
+        import torch
+        from torch.nn.functional import normalize
+
+        vectors: dict[int, Tensor] = {}
+        longest_first = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        with torch.no_grad():
+            for start in range(0, len(texts), batch_size):
+                batch = longest_first[start : start + batch_size]
+                hidden, mask = self._hidden([texts[i] for i in batch])
+                vectors |= {i: normalize(row[kept], dim=-1) for i, row, kept in zip(batch, hidden, mask.bool(), strict=True)}
+        return [vectors[i] for i in range(len(texts))]
+
+    def _hidden(self, texts: list[str]) -> "tuple[Tensor, Tensor]":
+        """The last layer, [n, tokens, dim], and which tokens are no padding, [n, tokens]."""
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        return self._model(**tokens).last_hidden_state, tokens["attention_mask"]
+
     def _embed(self, texts: list[str]) -> "Tensor":
         from torch.nn.functional import normalize
 
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
-        hidden = self._model(**tokens).last_hidden_state
+        hidden, attended = self._hidden(texts)
         if self._pooling == "cls":
             return normalize(hidden[:, 0])
-        mask = tokens["attention_mask"].unsqueeze(-1)
+        mask = attended.unsqueeze(-1)
         return normalize((hidden * mask).sum(1) / mask.sum(1))
 
 

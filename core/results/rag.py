@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from core.results.table import Row
 
+BETWEEN = " + "
+"""What stands between generator and pipeline in a cell's name; no other model's name has it."""
+
 
 @dataclass(frozen=True)
 class Document(Row):
@@ -199,6 +202,8 @@ class Consistency(Row):
     low: float | None
     high: float | None
     reason: str = ""
+    signature: str = ""
+    """How it was taken: threshold of a cluster, NLI model, resamples."""
 
 
 @dataclass(frozen=True)

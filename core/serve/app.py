@@ -3,7 +3,8 @@
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
 
@@ -17,9 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import UserError
-from core.serve import openai, requests
+from core.serve import openai, rag, requests
 from core.serve.engine import Engine
 from core.serve.offered import adapter_names
+from core.serve.rag import RagAsked
 from core.serve.refusals import Refusal, check_at_home, reply
 from core.serve.requests import AnswersAsked, LossesAsked
 from core.serve.stream import Stream
@@ -27,7 +29,7 @@ from core.serve.stream import Stream
 GRACE_SECONDS = 2
 """How long connections may take to close in the end."""
 HOSTS = ("127.0.0.1", "localhost")
-KNOWN = "GET /health, GET /v1/models, POST /v1/chat/completions, POST /console/answers or POST /console/losses"
+KNOWN = "GET /health, GET /v1/models, POST /v1/chat/completions, POST /console/answers, POST /console/losses or POST /rag/answers"
 
 
 class OwnHost:
@@ -67,7 +69,14 @@ class Server(uvicorn.Server):
 
 def make(engine: Engine) -> FastAPI:
     """The application of an engine."""
-    app = FastAPI(title="Lyceum", docs_url=None, redoc_url=None)
+    library = rag.Library(engine)
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        library.end()
+
+    app = FastAPI(title="Lyceum", docs_url=None, redoc_url=None, lifespan=living)
     app.add_middleware(OwnHost)
     app.add_exception_handler(UserError, lambda _, error: reply(error))
     app.add_exception_handler(RequestValidationError, _bad_fields)
@@ -105,17 +114,26 @@ def make(engine: Engine) -> FastAPI:
         engine.measure(stream, wanted)
         return _sent(engine, stream)
 
+    @app.post("/rag/answers")
+    async def rag_answers(asked: RagAsked) -> StreamingResponse:
+        check_at_home(engine)
+        plan = await run_in_threadpool(rag.plan, engine, asked)
+        stream = Stream(asked.session)
+        library.answer(stream, asked, plan)
+        return _sent(engine, stream, library.leave)
+
     return app
 
 
-def _sent(engine: Engine, stream: Stream) -> StreamingResponse:
-    """The stream's events, server-sent. When the client hangs up, the engine lets go of them."""
+def _sent(engine: Engine, stream: Stream, leave: Callable[[Stream], None] = lambda _: None) -> StreamingResponse:
+    """The stream's events, server-sent. When the client hangs up, the engine lets go of them; `leave`: who else must know."""
 
     async def lines() -> AsyncIterator[str]:
         try:
             async for event in stream.events():
                 yield f"data: {json.dumps(event)}\n\n"
         finally:
+            leave(stream)
             engine.hang_up(stream)
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

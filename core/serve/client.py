@@ -55,6 +55,17 @@ def losses(engine: Engine, session: str, mixes: list[dict[str, Any] | None], **f
     return _events(engine, "/console/losses", {"session": session, "mixes": mixes, **fields})
 
 
+def rag_answers(engine: Engine, session: str, settings: dict[str, Any], **fields: Any) -> Iterator[dict[str, Any]]:
+    """One question to documents by several pipelines: what each finds, then greedy answers, streamed side by side.
+
+    `settings`: a RagConfig's fields; `fields`: category, mix (a MergeConfig's fields, None: the base model).
+    Events: {index (share done), message} while an index is made, {note} (what was refused), {pipeline, passages: [{passage, document,
+    text, score, read (False: there was no room for it)}], seconds, tokens (of the prompt)}, then those of `answers`; their key is the
+    pipeline.
+    """
+    return _events(engine, "/rag/answers", {"session": session, "settings": settings, **fields})
+
+
 def _events(engine: Engine, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     timeout = httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages import sample
-from tests.pages.conftest import APP, PAGES
+from tests.pages.conftest import APP, PAGES, TITLES
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -106,7 +106,7 @@ def test_every_page_at_both_widths(server: str, page: "playwright.Page") -> None
         page.set_viewport_size({"width": 1440, "height": 900})
         _look(page, f"{server}/{'' if name == 'overview' else name}")
         _settle(page)
-        assert page.inner_text("h1") == ("Lyceum" if name == "overview" else name.capitalize())
+        assert page.inner_text("h1") == TITLES.get(name, name.capitalize())
         assert page.locator("[data-testid=stException], [data-testid=stAlertContentError]").count() == 0, name
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 900})

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core import runs
 from core.jobs import locks
 from tests.pages import sample
-from tests.pages.conftest import FAULT, PAGES, Open
+from tests.pages.conftest import FAULT, PAGES, TITLES, Open
 
 
 def words(at: AppTest) -> str:
@@ -21,7 +21,7 @@ def words(at: AppTest) -> str:
 def test_every_page_in_every_state(open_page: Open, state: str, page: str) -> None:
     at = open_page(page)
     assert not at.exception and not at.error, [element.value for element in (*at.exception, *at.error)]
-    assert [title.value for title in at.title] == ["Lyceum" if page == "overview" else page.capitalize()]
+    assert [title.value for title in at.title] == [TITLES.get(page, page.capitalize())]
     assert len(at.markdown[0].value) > 40 or page == "jobs", "the finding stands first"
     if state == "full":
         assert at.get("plotly_chart") or page in ("jobs", "arena", "claims"), "one main picture"

@@ -30,17 +30,24 @@ def test_both_orders_begin_alike_up_to_the_answers(name: str) -> None:
 
 
 def test_heads_say_what_is_needed() -> None:
-    heads = {name: (prompt.load(name).needs_reference, prompt.load(name).reply) for name in ("meaning", "preference", "rubric")}
-    assert heads == {"meaning": (True, "word"), "preference": (False, "word"), "rubric": (True, "json")}
+    names = ("meaning", "preference", "rubric", "faithfulness")
+    heads = {name: (prompt.load(name).needs_reference, prompt.load(name).reply) for name in names}
+    assert heads == {"meaning": (True, "word"), "preference": (False, "word"), "rubric": (True, "json"), "faithfulness": (True, "word")}
+    assert [name for name in names if prompt.load(name).shows_passages] == ["faithfulness"]
     assert "semantic similarity expert" in prompt.load("meaning").system
 
 
 def test_unknown_and_broken_prompts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="Unknown judge prompt '../secret'. Choose one of: meaning, preference, rubric"):
+    with pytest.raises(UserError, match="Unknown judge prompt '../secret'. Choose one of: faithfulness, meaning, preference, rubric"):
         prompt.load("../secret")
     monkeypatch.setattr(prompt, "PROMPTS", tmp_path)
-    head = "reference: yes\nreply: word\n"
-    for text in ("[system]\nYou judge.\n[user]\n{question} {a} {b}", f"{head}[system]\nYou judge.\n[user]\n{{question}} {{a}} {{b}}"):
+    part = "[system]\nYou judge.\n[user]\n{question} {a} {b}"
+    heads = ("", "reference: yes\nreply: word\n", "reference: passages\nreply: word\n")
+    for text in (
+        *(f"{head}{part}" for head in heads),
+        f"{heads[2]}{part} {{reference}}",
+        f"reference: no\nreply: word\n{part} {{passages}}",
+    ):
         (tmp_path / "short.txt").write_text(text)
         with pytest.raises(UserError, match=r"short.txt needs the lines 'reference: yes'.*a \[system\] and a \[user\] part"):
             prompt.load("short")

@@ -1,0 +1,141 @@
+"""What models answer with what pipelines found: the grid's tables, scores, comparisons, consistency and grounding."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from core import results
+from core.answering.models import OWN, Model, find_models, own_adapters
+from core.config import RagConfig
+from core.errors import UserError
+from core.models.choosing import Sampling
+from core.models.load import BaseModel
+from core.rag import PIPELINES, cosines, grounding
+from core.rag.consistency import consistency
+from core.rag.entailment import Entailment
+from core.rag.grid import Probe, Read, Reading, cell
+from core.rag.grid import answer as fill
+from core.rag.index import Index
+from core.rag.pipelines import rank
+from core.rag.questions import Asked
+from core.rag.rankings import Ranking
+from core.rag.scoring import scored
+from core.rag.seen import seen
+from core.runs import Workspace
+from core.wording import count, listed
+
+Tables = dict[str, tuple[Sequence[results.Row], type[results.Row]]]
+Rankings = Mapping[str, Mapping[str, Ranking]]
+"""Pipeline -> question id -> what was found."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The tables, and which questions they are about."""
+
+    tables: Tables = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
+    """Ids of the questions that models answered."""
+    seen: frozenset[str] = frozenset()
+    """Ids of those that an adapter was trained on."""
+
+
+def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Asked], rankings: Rankings, workspace: Workspace) -> Answered:
+    """Every generator's answer to every question that it may be asked, with every pipeline."""
+    models = _models(config, base, workspace)
+    known = seen([each.question for each in asked], models, workspace.say)
+    chosen = _chosen(config, asked, known, models, workspace)
+    probes = [probe for each in chosen for probe in _probes(each, config)]
+    entailment = Entailment(config.nli_model) if config.nli_model else None
+    workspace.say(
+        f"{count(len(models), 'generator')} and {count(len(config.pipelines), 'pipeline')} answer {count(len(probes), 'question')}: "
+        f"{count(len(models) * len(config.pipelines) * len(probes), 'answer')}."
+    )
+    texts = {each.id: each.text for each in (*index.passages, *index.sections.values())}
+    given = fill(config, base, models, probes, _read(config, index, asked, rankings, probes), texts, workspace)
+    made = [each.answer for each in given]
+    cells = [
+        results.Cell(cell(model.row.model, pipeline), model.row.model, model.row.role, pipeline)
+        for model in models
+        for pipeline in config.pipelines
+    ]
+    first = [each for each in made if not each.variant]
+    workspace.say(f"Looking at {len(made):,} answers: what they rest on, and how alike they are.")
+    embed = cosines.remembering(index.embed_model.embed)
+    support = grounding.support(made, texts, embed, entailment)
+    depends = f"encoder:{config.encoder}" + (f"|nli:{config.nli_model}" if config.nli_model else "")
+    grounded = grounding.measures(first, support, texts, embed, depends)
+    tables: Tables = {
+        "rag_answers": (made, results.RagAnswer),
+        "cells": (cells, results.Cell),
+        "models": (_as_models(models, cells), results.Model),
+        "support": (support, results.Support),
+        "consistency": (consistency(made, embed, entailment, config.seed), results.Consistency),
+    }
+    tables |= scored(config, base, cells, chosen, given, grounded, workspace)
+    ids = {each.question: each.id for each in asked}
+    return Answered(tables, frozenset(each.id for each in chosen), frozenset(ids[question] for question in known))
+
+
+def _models(config: RagConfig, base: BaseModel, workspace: Workspace) -> list[Model]:
+    """The generators, base first."""
+    names = [name for name in config.models if name != OWN]
+    models = find_models(names, base, workspace.say, config.system_prompt) if names else []
+    if OWN in config.models:
+        models.append(own_adapters(base, workspace.say, config.system_prompt))
+    return models
+
+
+def _chosen(config: RagConfig, asked: Sequence[Asked], known: set[str], models: Sequence[Model], workspace: Workspace) -> list[Asked]:
+    """The questions that models answer: none that an adapter was trained on, none that 'own' has no adapter for, at most `limit`."""
+    chosen = [each for each in asked if each.question not in known]
+    if left_out := len(asked) - len(chosen):
+        workspace.say(f"{count(left_out, 'question')} of {len(asked):,} are not answered: an adapter was trained on them.")
+    owned = next((set(model.by_category) for model in models if model.by_category), None)
+    if owned is not None and (others := [each for each in chosen if each.category not in owned]):
+        chosen = [each for each in chosen if each.category in owned]
+        kinds = listed(list(dict.fromkeys(each.category or "(none)" for each in others)))
+        workspace.say(f"{count(len(others), 'question')} are not answered: 'own' has no adapter for category {kinds}.")
+    if not chosen:
+        raise UserError(
+            f"None of the {count(len(asked), 'question')} can be answered: adapters were trained on them, or 'own' has none for their "
+            "category. Ask others, or choose other models."
+        )
+    if config.limit and config.limit < len(chosen):
+        kept = set(random.Random(config.seed).sample(range(len(chosen)), config.limit))
+        chosen = [each for place, each in enumerate(chosen) if place in kept]
+    return chosen
+
+
+def _probes(asked: Asked, config: RagConfig) -> list[Probe]:
+    """The question as it stands, in other words, and drawn."""
+    same = {"question_id": asked.id, "reference": asked.answer, "category": asked.category}
+    probes = [Probe(variant="", text=asked.question, **same)]
+    for number, text in enumerate(asked.reworded(config.paraphrases), 1):
+        probes.append(Probe(variant=f"paraphrase {number}", text=text, **same))
+    for number in range(1, config.draws + 1):
+        sampling = Sampling(config.temperature, seed=config.seed + number)
+        probes.append(Probe(variant=f"draw {number}", text=asked.question, sampling=sampling, **same))
+    return probes
+
+
+def _read(config: RagConfig, index: Index, asked: Sequence[Asked], rankings: Rankings, probes: Sequence[Probe]) -> Read:
+    """What each pipeline found for each wording."""
+    found = {(pipeline, each.question): rankings[pipeline][each.id] for pipeline in config.pipelines for each in asked}
+    others = list(dict.fromkeys(probe.text for probe in probes if (config.pipelines[0], probe.text) not in found))
+    if others:
+        for pipeline in config.pipelines:
+            ranked = rank(PIPELINES[pipeline].load()(index, config), others)
+            found |= {(pipeline, text): ranking for text, ranking in zip(others, ranked, strict=True)}
+
+    def read(pipeline: str, text: str) -> Reading:
+        ranking = found[pipeline, text]
+        return Reading(ranking.passages, ranking.seconds)
+
+    return read
+
+
+def _as_models(models: Sequence[Model], cells: Sequence[results.Cell]) -> list[results.Model]:
+    """models.csv as judges and their audits read it: a cell is a model."""
+    rows = {model.row.model: model.row for model in models}
+    return [results.Model(each.model, each.role, "", rows[each.generator].path, rows[each.generator].content_hash) for each in cells]

@@ -1,0 +1,39 @@
+"""BM25 over the passages of an index: llama-index's retriever on bm25s (Lù 2024, arXiv:2407.03618), kept beside the vectors."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.rag import passage_table, store
+
+if TYPE_CHECKING:
+    from llama_index.retrievers.bm25 import BM25Retriever
+
+    from core.rag.index import Index
+
+
+def open_bm25(index: "Index") -> "BM25Retriever":
+    """The retriever of these very passages; made on first use, read from disk afterwards."""
+    from llama_index.retrievers.bm25 import BM25Retriever
+
+    place = index.folder / f"bm25-{passage_table.mark(index.passages)}"
+    with store.building(index.folder, lambda said: None):
+        if place.exists():
+            try:
+                return BM25Retriever.from_persist_dir(str(place), show_progress=False)
+            except Exception:  # bm25s has no error of its own for files that are cut or scrambled
+                shutil.rmtree(place)
+        return _made(index, place)
+
+
+def _made(index: "Index", place: Path) -> "BM25Retriever":
+    from llama_index.retrievers.bm25 import BM25Retriever
+
+    retriever = BM25Retriever(nodes=index.nodes(), similarity_top_k=1)
+    for old in index.folder.glob("bm25-*"):
+        shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(dir=index.folder) as made:
+        retriever.persist(f"{made}/bm25")
+        Path(f"{made}/bm25").rename(place)
+    return retriever
