@@ -38,7 +38,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "seven_schools": {
             **{"questions": "data/rag/wisdom_questions.jsonl", "system_prompt": _VOICE["system_prompt"], "limit": 60},
             **{"models": ["base", "pooled-lora", "own", "linear_merged_adapter", "learned_route"]},
-            **{"pipelines": ["none", "dense", "bm25", "hybrid"], "max_new_tokens": 64},
+            **{"answer_with": ["none", "dense", "bm25", "hybrid"], "max_new_tokens": 64, "precision": "bf16"},
         },
     },
     "evaluate": {

@@ -36,5 +36,6 @@ def stem(word: str) -> str:
     word = word.strip("'’")
     for ending in ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
-            return word.removesuffix(ending)
-    return word
+            word = word.removesuffix(ending)
+            break
+    return word.removesuffix("e") if len(word) > SHORTEST_STEM else word

@@ -19,6 +19,7 @@ from core.wording import plain
 
 LABELS = {"r": "Rank r", "lora_alpha": "LoRA alpha", "base_url": "Base URL", "nf4": "NF4", "max_seq_length": "Longest row in tokens"}
 YES = {True: "yes", False: "no"}
+EMPTY = "empty"
 
 
 def start(verb: str) -> None:
@@ -93,7 +94,9 @@ def _widget(verb: str, name: str, field: FieldInfo, known: list[str] | None) -> 
     if kind in (int, float):
         return _number(label, kind, field, shared)
     if get_origin(kind) is tuple or known is not None or name in CHOICES:
-        return _choice(label, name, kind, known or [], shared)
+        empty = [""] if kind is str and _may_be_empty(field) else []
+        value = _choice(label, name, kind, [*empty, *(known or [])], shared)
+        return None if empty and not value else value
     return st.text_input(label, placeholder="empty", **shared) or None
 
 
@@ -103,7 +106,7 @@ def _choice(label: str, name: str, kind: Any, known: list[str], shared: dict[str
     several = get_origin(kind) is tuple
     mine = chosen if several else [chosen] if chosen else []
     names = list(entries) if entries else list(dict.fromkeys([*mine, *known]))
-    shared |= {"format_func": lambda value: entries[value].label if entries and value in entries else str(value)}
+    shared |= {"format_func": lambda value: entries[value].label if entries and value in entries else str(value) or EMPTY}
     if several:
         return tuple(st.multiselect(label, names, accept_new_options=not entries, **shared))
     return st.selectbox(label, names, accept_new_options=not entries, **shared)

@@ -65,6 +65,8 @@ class RagConfig(ComputeConfig, IndexConfig):
     """More encoders, compared with the first one by the quality of their embeddings."""
     models: Names = ("base",)
     """Who answers: 'base', adapters, merges, routes by name; 'own' is each category's own adapter; empty: nobody, retrieval alone."""
+    answer_with: Names = ()
+    """Pipelines whose passages models answer with; empty: all of them."""
     metrics: Annotated[Some, one_of(METRICS, "metric")] = ("perplexity", "bertscore", "rouge")
     """How answers are scored against references."""
     paraphrases: int = Field(0, ge=0, le=5)
@@ -81,3 +83,14 @@ class RagConfig(ComputeConfig, IndexConfig):
     """Answers generated side by side."""
     seed: Seed = 0
     """Seed of the bootstrap intervals, the choice of questions, and the draws."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "RagConfig":
+        if strange := [name for name in self.answer_with if name not in self.pipelines]:
+            raise ValueError(f"answer_with={','.join(strange)} is not among the pipelines {','.join(self.pipelines)}")
+        return self
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The pipelines of the grid."""
+        return self.answer_with or self.pipelines

@@ -48,8 +48,8 @@ def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Ask
     probes = [probe for each in chosen for probe in _probes(each, config)]
     entailment = Entailment(config.nli_model) if config.nli_model else None
     workspace.say(
-        f"{count(len(models), 'generator')} and {count(len(config.pipelines), 'pipeline')} answer {count(len(probes), 'question')}: "
-        f"{count(len(models) * len(config.pipelines) * len(probes), 'answer')}."
+        f"{count(len(models), 'generator')} and {count(len(config.answered), 'pipeline')} answer {count(len(probes), 'question')}: "
+        f"{count(len(models) * len(config.answered) * len(probes), 'answer')}."
     )
     texts = {each.id: each.text for each in (*index.passages, *index.sections.values())}
     given = fill(config, base, models, probes, _read(config, index, asked, rankings, probes), texts, workspace)
@@ -57,7 +57,7 @@ def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Ask
     cells = [
         results.Cell(cell(model.row.model, pipeline), model.row.model, model.row.role, pipeline)
         for model in models
-        for pipeline in config.pipelines
+        for pipeline in config.answered
     ]
     first = [each for each in made if not each.variant]
     workspace.say(f"Looking at {len(made):,} answers: what they rest on, and how alike they are.")
@@ -121,10 +121,10 @@ def _probes(asked: Asked, config: RagConfig) -> list[Probe]:
 
 def _read(config: RagConfig, index: Index, asked: Sequence[Asked], rankings: Rankings, probes: Sequence[Probe]) -> Read:
     """What each pipeline found for each wording."""
-    found = {(pipeline, each.question): rankings[pipeline][each.id] for pipeline in config.pipelines for each in asked}
-    others = list(dict.fromkeys(probe.text for probe in probes if (config.pipelines[0], probe.text) not in found))
+    found = {(pipeline, each.question): rankings[pipeline][each.id] for pipeline in config.answered for each in asked}
+    others = list(dict.fromkeys(probe.text for probe in probes if (config.answered[0], probe.text) not in found))
     if others:
-        for pipeline in config.pipelines:
+        for pipeline in config.answered:
             ranked = rank(PIPELINES[pipeline].load()(index, config), others)
             found |= {(pipeline, text): ranking for text, ranking in zip(others, ranked, strict=True)}
 

@@ -14,6 +14,7 @@ from llama_index.core.node_parser.interface import NodeParser
 from llama_index.core.schema import BaseNode, MetadataMode, NodeRelationship, RelatedNodeInfo, TextNode
 
 from core.config.rag import IndexConfig
+from core.rag.sentences import breaks
 from core.rag.store import passage_id
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class _Sizes:
         """Sizes of spans: tokens that end within, or a token for each 16 characters, whichever is more."""
         places = np.asarray(spans, np.int64).reshape(-1, 2)
         tokens = np.diff(np.searchsorted(self._ends, places, side="right"))[:, 0]
-        size: list[int] = np.maximum(tokens, np.diff(places)[:, 0] // _LONGEST_TOKEN).tolist()
+        least = np.diff(places // _LONGEST_TOKEN)[:, 0]
+        size: list[int] = np.maximum(tokens, least).tolist()
         return size
 
 
@@ -204,10 +206,7 @@ def _paragraphs(text: str) -> list[int]:
 
 
 def _sentences(text: str) -> list[int]:
-    """By Punkt (Kiss and Strunk 2006), as LlamaIndex carries it."""
-    from llama_index.core.utils import globals_helper
-
-    return [0, *[start for start, _ in globals_helper.punkt_tokenizer.span_tokenize(text)][1:]]
+    return [0, *(start for _, start in breaks(text))]
 
 
 def _phrases(text: str) -> list[int]:

@@ -107,8 +107,8 @@ def _rows(
         return []
     rows = []
     for metric, mean in zip(metrics, means(np.array(values), config.seed), strict=True):
-        interval = (mean.low, mean.high) if mean.n > 1 else (None, None)
-        rows.append(results.Overlap(run_id, *pair, results.ALL, metric, mean.value, *interval, mean.n))
+        low, high = (mean.low, mean.high) if mean.n > 1 else (None, None)
+        rows.append(results.Overlap(run_id, *pair, results.ALL, metric, mean.value, low, high, mean.n))
     return rows + [
         results.Overlap(run_id, *pair, question, metric, value, None, None, 1)
         for question, measured in zip(questions, values, strict=True)

@@ -189,4 +189,4 @@ def _row(
 def _by_llama_index(model: Any, questions: Sequence[str], dim: int) -> np.ndarray:
     """[questions, dim], made as the dense pipeline makes them."""
     vectors = np.array([model.get_query_embedding(question) for question in questions], dtype=np.float32).reshape(len(questions), dim)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -78,8 +78,8 @@ def answer(
 ) -> list[Given]:
     """All cells' answers to all probes, pipeline by pipeline. `texts`: each passage's text by its id."""
     done = _Done(workspace.scratch / "answers.jsonl")
-    blocks = [(name, probes[start : start + UNIT]) for name in config.pipelines for start in range(0, len(probes), UNIT)]
-    total, told = len(probes) * len(config.pipelines) * len(models), 0
+    blocks = [(name, probes[start : start + UNIT]) for name in config.answered for start in range(0, len(probes), UNIT)]
+    total, told = len(probes) * len(config.answered) * len(models), 0
     hashes = [model.row.content_hash for model in models]
     found: list[Given] = []
     for pipeline, block in blocks:

@@ -44,7 +44,7 @@ def rank(retriever: BaseRetriever, questions: Sequence[str], progress: Callable[
 
 
 def _found(node: NodeWithScore) -> Found:
-    return Found(node.node.node_id, node.score or 0.0, node.node.metadata["document"], node.node.metadata["section"])
+    return Found(node.node.node_id, node.get_score(), node.node.metadata["document"], node.node.metadata["section"])
 
 
 # --- the rows of PIPELINES --------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class Dense(Scoring):
 
     def scores(self, question: str) -> dict[str, float]:
         """Cosines with the question's embedding."""
-        return {node.node.node_id: 1 + math.log(node.score) / 2 for node in self._nearest.retrieve(question)}
+        return {node.node.node_id: 1 + math.log(node.get_score()) / 2 for node in self._nearest.retrieve(question)}
 
 
 class Lexical(Scoring):
@@ -138,7 +138,7 @@ class Lexical(Scoring):
 
     def scores(self, question: str) -> dict[str, float]:
         """BM25 of the passages that share a word with the question."""
-        return {node.node.node_id: node.score for node in self._words.retrieve(question) if node.score > 0}
+        return {node.node.node_id: node.get_score() for node in self._words.retrieve(question) if node.get_score() > 0}
 
 
 class Fused(Scoring):

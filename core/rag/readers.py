@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, Tag
 
 Reader = Callable[[bytes], tuple[str, str]]
 """The text, and a note on how it was read, or ''. Raises Refused."""
@@ -58,7 +58,7 @@ def _decoded(data: bytes) -> tuple[str, str]:
         return data.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
         pass
-    if b"\0" in data:
+    if _binary(data.decode("latin-1")):
         raise Refused("It is binary, not text.")
     try:
         return data.decode("cp1252"), "read as Latin-1 (Windows-1252), because it isn't UTF-8."
@@ -74,7 +74,12 @@ def _binary(text: str) -> bool:
 
 _CONTROL = [chr(code) for code in (*range(1, 9), *range(14, 27), *range(28, 32), 127)]
 
-_BLOCKS = ["address", "article", "aside", "blockquote", "br", "caption", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "legend", "li", "main", "nav", "ol", "option", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "title", "tr", "ul"]
+_GAPS = {
+    **dict.fromkeys(["br", "caption", "dd", "div", "dt", "figcaption", "footer", "header", "hr", "legend", "li", "title", "tr"], "\n"),
+    **dict.fromkeys(["article", "aside", "blockquote", "dl", "fieldset", "figure", "form", "main", "nav", "ol", "p"], "\n\n"),
+    **dict.fromkeys(["pre", "section", "table", "ul", "h1", "h2", "h3", "h4", "h5", "h6"], "\n\n"),
+}
+"""What stands before and after the text of these tags."""
 _UNSEEN = ["script", "style", "template", "noscript", "iframe", "svg", "math", "object"]
 
 
@@ -93,23 +98,33 @@ def html(data: bytes) -> tuple[str, str]:
 
 
 def _seen(soup: "BeautifulSoup") -> str:
-    for tag in soup.find_all(_UNSEEN):
-        tag.decompose()
-    for tag in soup.find_all(attrs={"hidden": True}):
-        tag.decompose()
-    for text in soup.find_all(string=True):
-        if not text.find_parent("pre"):
-            text.replace_with(type(text)(re.sub(r"\s+", " ", text)))
-    for tag in soup.find_all(_BLOCKS):
-        heading = re.fullmatch(r"h([1-6])", tag.name)
-        tag.insert_before("\n\n" if heading or tag.name in ("p", "table", "section", "article") else "\n")
-        tag.append("\n\n" if heading or tag.name == "p" else "\n")
-        if heading:
-            tag.insert(0, "#" * int(heading[1]) + " ")
-    for cell in soup.find_all(["td", "th"]):
-        cell.append(" | " if cell.find_next_sibling(["td", "th"]) else "")
-    lines = (line.strip(" \t") for line in soup.get_text().split("\n"))
+    """Text of the tree, walked without recursion, since tags may be nested as deep as a file is long."""
+    from bs4 import CData, NavigableString, Tag
+
+    parts: list[str] = []
+    left: list[Any] = [soup]
+    while left:
+        each = left.pop()
+        if isinstance(each, Tag):
+            if each.name not in _UNSEEN and not each.has_attr("hidden"):
+                gap = _GAPS.get(each.name, "")
+                parts.append(gap + _heading(each.name))
+                inner = [each.get_text()] if each.name == "pre" else each.contents[::-1]
+                left += [gap + _cell_end(each), *inner]
+        elif type(each) in (NavigableString, CData):
+            parts.append(re.sub(r"\s+", " ", each))
+        elif type(each) is str:
+            parts.append(each)
+    lines = (line.strip(" \t") for line in "".join(parts).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _heading(tag: str) -> str:
+    return "#" * int(tag[1]) + " " if re.fullmatch("h[1-6]", tag) else ""
+
+
+def _cell_end(tag: "Tag") -> str:
+    return " | " if tag.name in ("td", "th") and tag.find_next_sibling(["td", "th"]) else ""
 
 
 def pdf(data: bytes) -> tuple[str, str]:

@@ -4,7 +4,7 @@ Level 'passage' asks for the gold passages ('parent' ranks sections, and is aske
 the gold documents, a document standing where its best passage does, so that all pipelines are asked for the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def score(
     """Rows of retrieval_scores.csv: each pipeline by rank_measures on each category, on all; then its seconds and the index's bytes."""
     pipelines = [name for name in rankings if name != NONE]
     categories = [results.ALL, *dict.fromkeys(each.category for each in asked)]
-    rows = []
+    rows: list[results.RetrievalScore] = []
     for category, level in product(categories, (PASSAGE, DOCUMENT)):
         mine = [each for each in asked if category in (results.ALL, each.category)]
         for pipeline in pipelines:
@@ -92,12 +92,11 @@ def _figures(
         reason = f"no question here has a {level} that is known to hold its answer"
         yield from (results.RetrievalScore(run_id, *names, metric, None, 0, None, None, signature, reason) for metric in measured)
         return
-    values = _values(found, judged, grades, pipeline, level, config.candidates)
+    values = _values(found, judged, grades, level, config.candidates)
     for metric, estimate in zip(measured, means(values, config.seed), strict=True):
-        interval = (estimate.low, estimate.high) if estimate.n > 1 else (None, None)
+        low, high, reason = (estimate.low, estimate.high, "") if estimate.n > 1 else (None, None, "no interval: one question")
         signed = f"{signature}|bootstrap:{stats.RESAMPLES},seed:{config.seed},percentile"
-        reason = "" if estimate.n > 1 else "no interval: one question"
-        yield results.RetrievalScore(run_id, *names, metric, estimate.value, estimate.n, *interval, signed, reason)
+        yield results.RetrievalScore(run_id, *names, metric, estimate.value, estimate.n, low, high, signed, reason)
 
 
 def means(values: np.ndarray, seed: int) -> list[stats.Estimate]:
@@ -107,7 +106,8 @@ def means(values: np.ndarray, seed: int) -> list[stats.Estimate]:
         return [stats.Estimate(float(value), np.nan, np.nan, 1) for value in values[0]]
     resampled = stats.draws(n, seed) @ values / n
     low, high = np.quantile(resampled, [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2], axis=0)
-    return [stats.Estimate(*map(float, each), n) for each in zip(values.mean(0), low, high, strict=True)]
+    estimates = np.stack([values.mean(0), low, high], axis=1).tolist()
+    return [stats.Estimate(mean, least, most, n) for mean, least, most in estimates]
 
 
 def described(config: RagConfig) -> str:
@@ -115,15 +115,10 @@ def described(config: RagConfig) -> str:
     return f"chunks:{config.chunker},{config.chunk_size},{config.chunk_overlap}|encoder:{config.encoder}"
 
 
-def _values(found: Mapping[str, Ranking], judged: Sequence[str], grades: Grades, pipeline: str, level: str, candidates: int) -> np.ndarray:
+def _values(found: Mapping[str, Ranking], judged: Sequence[str], grades: Grades, level: str, candidates: int) -> np.ndarray:
     """[questions, measures] of one pipeline."""
-    ranked = _unit(pipeline, level)
-    return np.array([rank_measures.values(ranked(found[question]), grades[question], candidates) for question in judged])
-
-
-def _unit(pipeline: str, level: str) -> Callable[[Ranking], list[str]]:
-    """What is ranked: documents, or passages (of 'parent', sections have their place)."""
-    return (lambda ranking: ranking.documents) if level == DOCUMENT else (lambda ranking: ranking.passages)
+    ranked = [found[question].documents if level == DOCUMENT else found[question].passages for question in judged]
+    return np.array([rank_measures.values(each, grades[question], candidates) for each, question in zip(ranked, judged, strict=True)])
 
 
 def _grades(relevance: Relevance, pipeline: str, level: str) -> Grades:
@@ -181,7 +176,7 @@ def _compared(
 ) -> list[results.Comparison]:
     """The paired test of core.metrics.paired; the answers of all pipelines stand one below the other."""
     ids, kinds = [each.id for each in judged], np.array([each.category for each in judged])
-    values = np.concatenate([_values(rankings[name], ids, grades, name, level, config.candidates) for name in pipelines])
+    values = np.concatenate([_values(rankings[name], ids, grades, level, config.candidates) for name in pipelines])
     borders = dict(zip(pipelines, pairwise(range(0, len(values) + 1, len(ids))), strict=True))
     rows = {category: np.flatnonzero(kinds == category) for category in dict.fromkeys(kinds.tolist())} | {results.ALL: np.arange(len(ids))}
     cells = [

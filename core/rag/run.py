@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from core import paths, results
+from core import paths, rag_findings, results
 from core.config import RagConfig
 from core.models.load import BaseModel, load
 from core.rag import NONE, PIPELINES, differences, embedding_quality, retrieval
@@ -14,6 +14,7 @@ from core.rag.questions import Asked, read_questions
 from core.rag.rankings import Ranking
 from core.rag.relevance import Relevance, grades
 from core.rag.writing import generate
+from core.rag_tables import RagRun
 from core.runs import Workspace
 from core.wording import count
 
@@ -43,7 +44,9 @@ def run(config: RagConfig, workspace: Workspace) -> dict[str, Any]:
         answered = answer(config, index, base, asked, rankings, workspace)
     tables |= answered.tables | {"questions": (_questions(workspace, asked, relevance, answered), results.RagQuestion)}
     written = {name: results.write(workspace.path / f"{name}.csv", *each) for name, each in tables.items()}
-    return {name: paths.shown(path) for name, path in written.items()} | _headline(index, tables)
+    finding = rag_findings.headline(RagRun(workspace.run))
+    workspace.say(finding)
+    return {name: paths.shown(path) for name, path in written.items()} | _headline(index, tables) | {"finding": finding}
 
 
 def _base(config: RagConfig) -> BaseModel | None:
@@ -144,4 +147,4 @@ def _headline(index: Index, tables: Tables) -> dict[str, Any]:
         assert isinstance(row, results.RetrievalScore)
         if row.category == results.ALL and row.metric in HEADLINE and row.pipeline != NONE:
             figures.setdefault(f"{row.metric} of {row.level}s", {})[row.pipeline] = row.value
-    return figures | {"index_passages": len(index.passages), "index_seconds": round(index.seconds, 3), "index_folder": str(index.folder)}
+    return figures | {"index_passages": len(index.passages), "index_seconds": round(index.seconds, 3), "index": index.folder.name}

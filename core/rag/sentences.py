@@ -22,12 +22,16 @@ def sentences(text: str) -> list[str]:
     found = []
     for line in text.splitlines():
         line, start = _MARK.sub("", line), 0
-        for end in _END.finditer(line):
-            cut = end.start(1) if end[1] is not None else end.start(2)
-            found.append(line[start:cut])
-            start = end.end()
+        for end, following in breaks(line):
+            found.append(line[start:end])
+            start = following
         found.append(line[start:])
     return [sentence.strip() for sentence in found if words(sentence)]
+
+
+def breaks(text: str) -> list[tuple[int, int]]:
+    """Where one sentence ends and the next begins, by the marks alone; a line's end is none."""
+    return [(end.start(1) if end[1] is not None else end.start(2), end.end()) for end in _END.finditer(text)]
 
 
 def words(text: str) -> list[str]:

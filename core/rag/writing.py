@@ -52,8 +52,14 @@ def generate(config: RagConfig, index: "Index", base: BaseModel, workspace: Work
             if fault or question.casefold() in asked:
                 dropped[fault or "a question that was made before"] += 1
                 continue
-            gold = {"gold_documents": (passage.document,), "gold_passages": (passage.text,)}
-            asked[question.casefold()] = Asked(f"generated-{len(asked) + 1}", question, category=GENERATED, source=GENERATED, **gold)
+            asked[question.casefold()] = Asked(
+                f"generated-{len(asked) + 1}",
+                question,
+                category=GENERATED,
+                source=GENERATED,
+                gold_documents=(passage.document,),
+                gold_passages=(passage.text,),
+            )
     workspace.progress(len(asked), wanted, "questions written")
     workspace.say(_told(len(asked), wanted, dropped))
     return list(asked.values())
