@@ -115,7 +115,7 @@ def _play(found: Engine, settings: RagConfig, who: str) -> None:
     mix = None if who == BASE else console.request(console.alone(who))
 
     def read() -> Iterator[playback.Event]:
-        return client.rag_answers(found, f"{playback.session()}.{SLOT}", settings.model_dump(mode="json"), mix=mix)
+        return client.rag_answers(found, f"{playback.session()}.{SLOT}", settings.model_dump(mode="json", exclude_defaults=True), mix=mix)
 
     playback.play(SLOT, (found.pid, settings, who), read)
 

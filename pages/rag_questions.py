@@ -78,8 +78,8 @@ def _column(name: str, answer: pd.Series | None, ranking: pd.DataFrame | None, q
     passages = []
     for row in ranking.itertuples() if ranking is not None else ():
         is_gold = row.passage in gold or (row.grade == row.grade and row.grade > 0)
-        said = [f"score {three(row.score)}", *(["gold"] if is_gold else []), *(["alone"] if row.alone else [])]
-        passages.append(rag_cards.passage(f"{row.rank}. {row.document}", ", ".join(said), row.text, question, "gold" if is_gold else ""))
+        words = [f"score {three(row.score)}", *(["gold"] if is_gold else []), *(["alone"] if row.alone else [])]
+        passages.append(rag_cards.passage(f"{row.rank}. {row.document}", ", ".join(words), row.text, question, "gold" if is_gold else ""))
     said = "" if answer is None else f"{int(answer['prompt_tokens']):,} tokens read" + (", cut" if answer["finish"] == "length" else "")
     text = None if answer is None else str(answer["prediction"])
     if name == NONE and answer is None:

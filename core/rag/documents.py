@@ -195,7 +195,7 @@ def _corpus(path: Path) -> Iterator[File]:
             if not line.strip():
                 continue
             file = _line(line)
-            if file.document in ids:
+            if file.document and file.document in ids:
                 file = replace(file, document="", reason=f"Its _id '{file.document}' stands on an earlier line.")
             ids.add(file.document)
             yield file if file.document else replace(file, document=f"line {number}")

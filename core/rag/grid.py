@@ -17,10 +17,9 @@ from core.answering.models import Model
 from core.config import RagConfig
 from core.data.prompt import Encoded, Prompter
 from core.data.read import QA
-from core.errors import UserError
 from core.models.choosing import GREEDY, Sampling
 from core.models.load import BaseModel
-from core.rag.prompts import user_text
+from core.rag.prompts import fitting, user_text
 from core.runs import Workspace
 
 UNIT = 8
@@ -169,16 +168,10 @@ class _Unit:
 
 
 def _fitting(prompter: Prompter, probe: Probe, passages: Sequence[str], texts: Mapping[str, str], config: RagConfig) -> list[str]:
-    """The passages, best first, that fit before the answer. Raises UserError for a question that doesn't fit alone."""
+    """The passages that fit before the answer, best first."""
     room = config.max_seq_length - config.max_new_tokens
-    for most in range(len(passages), -1, -1):
-        length = len(prompter.prompt(user_text(probe.text, [texts[passage] for passage in passages[:most]]), probe.category))
-        if length <= room:
-            return list(passages[:most])
-    raise UserError(
-        f"The question '{probe.text[:60]}...' has {length} tokens; with {config.max_new_tokens} new ones that is more than "
-        f"max_seq_length={config.max_seq_length}. Shorten it, or raise max_seq_length."
-    )
+    _, most = fitting(prompter, probe.text, probe.category, [texts[passage] for passage in passages], room)
+    return list(passages[:most])
 
 
 class _Done:

@@ -160,8 +160,8 @@ def _chunked(
 
     from core.rag.embedding import open_tokenizer
 
-    tokenizer = open_tokenizer(config)
-    reads = embedding().max_tokens - tokenizer.num_special_tokens_to_add(False)
+    longest, tokenizer = embedding().max_tokens, open_tokenizer(config)
+    reads = longest - tokenizer.num_special_tokens_to_add(False)
     if config.chunk_size > reads:
         say(f"The encoder '{config.encoder}' reads at most {reads} tokens: passages are cut so, though chunk_size={config.chunk_size}.")
         config = config.model_copy(update={"chunk_size": reads, "chunk_overlap": min(config.chunk_overlap, reads - 1)})

@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from core.config import IndexConfig, MergeConfig, RagConfig
 from core.data.prompt import Prompter
 from core.errors import UserError
 from core.rag import PIPELINES
-from core.rag.prompts import user_text
+from core.rag.prompts import fitting
 from core.serve import requests
 from core.serve.answers import Ask
 from core.serve.engine import Engine
@@ -154,7 +154,9 @@ class Library:
         nodes = opened.retrievers[key].retrieve(question)[: config.top_k]
         seconds = time.monotonic() - began
         texts = [node.node.text for node in nodes]
-        prompt, read = prompted(self._engine, config, question, asked.category, texts)
+        prompter = Prompter(self._engine.tokenizer, config.system_prompt)
+        longest = min(config.max_seq_length, self._engine.context or config.max_seq_length)
+        prompt, read = fitting(prompter, question, asked.category, texts, longest - config.max_new_tokens)
         found = [
             {
                 **{"passage": node.node.node_id, "document": node.node.metadata["document"]},
@@ -164,23 +166,6 @@ class Library:
         ]
         stream.tell(pipeline=name, passages=found, seconds=seconds, tokens=len(prompt))
         return Ask(name, plan, tuple(prompt), (), config.max_new_tokens)
-
-
-def prompted(engine: Engine, config: RagConfig, question: str, category: str, texts: Sequence[str]) -> tuple[list[int], int]:
-    """Token ids of the prompt, and how many of the passages it has: those that fit beside the answer, best first.
-
-    Raises UserError for a question that doesn't fit alone.
-    """
-    prompter = Prompter(engine.tokenizer, config.system_prompt)
-    longest = min(config.max_seq_length, engine.context or config.max_seq_length)
-    for most in range(len(texts), -1, -1):
-        prompt = prompter.prompt(user_text(question, texts[:most]), category)
-        if len(prompt) + config.max_new_tokens <= longest:
-            return prompt, most
-    raise UserError(
-        f"The question has {len(prompt)} tokens; with {config.max_new_tokens} new ones that is more than the {longest} that may be used. "
-        "Shorten it, or lower max_new_tokens."
-    )
 
 
 def plan(engine: Engine, asked: RagAsked) -> Plan:

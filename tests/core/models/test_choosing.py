@@ -8,8 +8,8 @@ import torch
 from scipy.stats import chisquare
 from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-from core.models.choosing import GREEDY, Sampling, choose
 from core.models import choosing
+from core.models.choosing import GREEDY, Sampling, choose
 
 
 def reference(logits, temperature, top_p):

@@ -77,3 +77,17 @@ def test_other_poolings_are_read_or_refused(tmp_path: Path, encoder: Encoder) ->
     says.write_text('{"pooling_mode_max_tokens": true}')
     with pytest.raises(UserError, match="ends in max_tokens"):
         Encoder(str(tmp_path))
+
+
+def test_token_vectors_are_the_models_last_layer_without_padding(encoder: Encoder) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    place = str(encoder_folder("bundled"))
+    tokenizer, model = AutoTokenizer.from_pretrained(place), AutoModel.from_pretrained(place).eval()
+    for text, found in zip(TEXTS[:3], encoder.token_vectors(TEXTS[:3]), strict=True):
+        with torch.no_grad():
+            hidden = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        assert found.shape == hidden.shape
+        assert found.numpy() == pytest.approx((hidden / hidden.norm(dim=1, keepdim=True)).numpy(), abs=1e-5)
+    assert len(encoder.token_vectors(TEXTS[3:4])[0]) == encoder.max_tokens and encoder.token_vectors([]) == []

@@ -56,3 +56,22 @@ def tiny_nli(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertForSequenceClassification(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(encoder_folder("bundled")).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT that embeds (16 wide, texts of at most 80 tokens); the tokenizer is the bundled encoder's."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from core.models.embed import encoder_folder
+
+    folder = tmp_path_factory.mktemp("encoder") / "tiny-encoder"
+    config = BertConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=80, initializer_range=0.5
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(encoder_folder("bundled")).save_pretrained(folder)
+    return folder

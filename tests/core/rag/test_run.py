@@ -1,6 +1,7 @@
 """A comparison from a folder of documents to its tables: each figure is worked out again from the tables that it came from."""
 
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from core.config import RagConfig
 from core.errors import UserError
 from core.rag.run import run
 from core.runs import Workspace
+from core.wording import signed, three
 
 DOCUMENTS = {
     "plants.md": "# Plants\n\n[1] Patience is a bitter plant, but it has sweet fruit.\n\n[2] The oak grows slowly and lives long.\n",
@@ -30,7 +32,7 @@ PIPELINES = ["none", "dense", "bm25", "hybrid", "parent"]
 
 class Compared(NamedTuple):
     config: RagConfig
-    path: object
+    path: Path
     outputs: dict
     tables: dict[str, pd.DataFrame]
 
@@ -65,8 +67,9 @@ def compared(tiny_base, tmp_path_factory):
         )
         workspace = Workspace(runs.create("rag", config.model_dump(mode="json")))
         outputs = run(config, workspace)
-        tables = {name: pd.read_csv(paths.home() / path, keep_default_na=False) for name, path in outputs.items() if str(path).endswith(".csv")}
-    return Compared(config, workspace.path, outputs, tables)
+        written = {name: paths.home() / path for name, path in outputs.items() if str(path).endswith(".csv")}
+        tables = {name: pd.read_csv(path, keep_default_na=False) for name, path in written.items()}
+        return Compared(config, workspace.path, outputs, tables)
 
 
 def test_every_file_is_indexed_or_refused_by_name(compared):
@@ -107,12 +110,20 @@ def test_answers_scores_and_the_finding_are_of_the_same_answers(compared):
     answers, scores = compared.tables["answers"], compared.tables["scores"]
     assert len(answers) == len(PIPELINES) * len(QUESTIONS)
     rouge = RougeScorer(["rougeL"], use_stemmer=True)
+    whole = pd.to_numeric(scores[scores["category"] == "(all)"].set_index(["model", "metric"])["value"], errors="coerce")
     for model, rows in answers.groupby("model"):
         found = [rouge.score(row.reference, row.prediction)["rougeL"].fmeasure for row in rows.itertuples()]
-        [value] = scores.query("model == @model and metric == 'rougeL' and category == '(all)'")["value"]
-        assert float(value) == pytest.approx(np.mean(found), abs=1e-9)
-        [perplexity] = scores.query("model == @model and metric == 'perplexity' and category == '(all)'")["value"]
-        assert float(perplexity) == pytest.approx(np.exp(rows["reference_loss"].sum() / rows["reference_tokens"].sum()), rel=1e-9)
+        assert whole[model, "rougeL"] == pytest.approx(np.mean(found), abs=1e-9)
+        perplexity = np.exp(rows["reference_loss"].sum() / rows["reference_tokens"].sum())
+        assert whole[model, "perplexity"] == pytest.approx(perplexity, rel=1e-9)
+
+
+def test_the_finding_ends_the_run_and_says_the_tables_figures(compared):
+    scores = compared.tables["scores"].query("category == '(all)' and metric == 'perplexity'").set_index("model")["value"].astype(float)
+    finding = compared.outputs["finding"]
+    best = scores.drop("base + none").idxmin()
+    assert f"perplexity of base + none is {three(scores['base + none'])} on 3 questions" in finding
+    assert f"({best}, best of 4) {signed(scores[best] - scores['base + none'])}" in finding
 
 
 def test_variants_are_answered_and_compared(compared):
@@ -121,13 +132,13 @@ def test_variants_are_answered_and_compared(compared):
     assert set(compared.tables["consistency"]["over"]) == {"pipelines", "paraphrases", "draws"}
 
 
-def test_answers_are_what_a_judge_reads(compared, monkeypatch):
+def test_answers_are_what_a_judge_reads(compared):
     table = results.read(compared.path / "answers.csv", results.Answer)
     assert {"base + none", "base + dense"} <= set(table["model"])
     assert len(results.read(compared.path / "models.csv", results.Model)) == len(PIPELINES)
 
 
-def test_opened_again_the_index_keeps_every_document(compared, tiny_base, monkeypatch):
+def test_opened_again_the_index_keeps_every_document(compared, monkeypatch):
     folder = compared.path.parents[2]
     monkeypatch.setenv("LYCEUM_CACHE", str(folder / "cache"))
     again = compared.config.model_copy(update={"models": (), "question": "What burns?", "questions": None})

@@ -20,7 +20,8 @@ def index() -> Any:
     passages = [
         SimpleNamespace(id=f"p{number}", document=f"{number}.md", start=0, end=len(text), text=text) for number, text in enumerate(TEXTS)
     ]
-    return SimpleNamespace(passages=passages, sections={each.id: each for each in passages}, texts={f"{number}.md": text for number, text in enumerate(TEXTS)})
+    texts = {f"{number}.md": text for number, text in enumerate(TEXTS)}
+    return SimpleNamespace(passages=passages, sections={each.id: each for each in passages}, texts=texts)
 
 
 class Told:
