@@ -99,7 +99,7 @@ export default function({ data, parentElement }) {
 }
 """
 _STYLE = """
-section { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); gap: 0.7rem; }
+section { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(13.5rem, 100%), 1fr)); gap: 0.7rem; }
 article {
     border: 1px solid var(--st-border-color); border-top: 3px solid var(--hue); border-radius: 4px;
     padding: 0.5rem 0.7rem; color: var(--st-text-color); font-family: var(--st-font); min-width: 0;

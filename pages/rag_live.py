@@ -200,6 +200,6 @@ def _words(answer: Answer) -> str:
         return answer.said
     states = {"searches": "searches", "waits": "waits for its turn", "length": "cut: the longest answer", "superseded": "broken off"}
     said = [states[answer.state]] if answer.state in states else []
-    if answer.seconds is not None:
+    if answer.passages and answer.seconds is not None:
         said.append(f"found in {three(answer.seconds)} s, {count(answer.tokens, 'token')} read")
     return "; ".join(said)

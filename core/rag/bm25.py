@@ -34,6 +34,6 @@ def _made(index: "Index", place: Path) -> "BM25Retriever":
     for old in index.folder.glob("bm25-*"):
         shutil.rmtree(old)
     with tempfile.TemporaryDirectory(dir=index.folder) as made:
-        retriever.persist(f"{made}/bm25")
+        retriever.persist(f"{made}/bm25", show_progress=False)
         Path(f"{made}/bm25").rename(place)
     return retriever
