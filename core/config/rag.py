@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.config.fields import ComputeConfig, Names, PromptConfig, Seed, Some, one_of
+from core.errors import UserError
 from core.metrics import METRICS
 from core.rag import CHUNKERS, PIPELINES
 
@@ -32,9 +33,13 @@ class IndexConfig(PromptConfig):
     @model_validator(mode="after")
     def _sizes(self) -> "IndexConfig":
         if self.chunk_overlap >= self.chunk_size:
-            raise ValueError(f"chunk_overlap={self.chunk_overlap} must be below chunk_size={self.chunk_size}")
+            raise UserError(
+                f"chunk_overlap={self.chunk_overlap} is not below chunk_size={self.chunk_size}, so passages would never move on. Lower it."
+            )
         if self.parent_size < self.chunk_size:
-            raise ValueError(f"parent_size={self.parent_size} must be at least chunk_size={self.chunk_size}")
+            raise UserError(
+                f"parent_size={self.parent_size} is below chunk_size={self.chunk_size}, but a section holds passages. Raise it."
+            )
         return self
 
 
@@ -87,7 +92,7 @@ class RagConfig(ComputeConfig, IndexConfig):
     @model_validator(mode="after")
     def _known(self) -> "RagConfig":
         if strange := [name for name in self.answer_with if name not in self.pipelines]:
-            raise ValueError(f"answer_with={','.join(strange)} is not among the pipelines {','.join(self.pipelines)}")
+            raise UserError(f"answer_with={','.join(strange)} is not among pipelines={','.join(self.pipelines)}. Name it in both.")
         return self
 
     @property

@@ -64,7 +64,7 @@ class Chunker(NodeParser):
 
     def __init__(self, tokenizer: "Tokenizer", levels: list[Level], parts: Level, **sizes: int) -> None:
         """`parts` are never joined in a passage; `levels` are the ways to cut one, the next where a piece is too long."""
-        super().__init__(include_metadata=False, include_prev_next_rel=False, **sizes)  # type: ignore[arg-type]
+        super().__init__(include_metadata=False, include_prev_next_rel=False, **sizes)
         self._tokenizer, self._levels, self._parts = tokenizer, levels, parts
 
     def _parse_nodes(self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any) -> list[BaseNode]:

@@ -106,7 +106,8 @@ class ServerEmbedding(LocalEmbedding):
             vectors = np.zeros(0, np.float32)
         if vectors.ndim != 2 or len(vectors) != n or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
             raise self._error(f"gives no embeddings for {n} texts", "Check embedding_url (it usually ends in /v1) and encoder")
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
     def _error(self, what: str, remedy: str) -> UserError:
         return UserError(f"The embedding server {self.url} (model '{self.model_name}') {what}. {remedy}.")

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
 from core.rag import store
@@ -23,28 +23,19 @@ if TYPE_CHECKING:
     from llama_index.core.schema import TextNode
     from llama_index.vector_stores.lancedb import LanceDBVectorStore
 
+    from core.rag.index import Passage
+
 TABLE = "passages"
 _BATCH = 128
 """Passages that are embedded and written at a time."""
 _DELETED_AT_ONCE = 1000
 
 
-class Row(Protocol):
-    """What the table needs of a passage."""
-
-    id: str
-    document: str
-    start: int
-    end: int
-    tokens: int
-    text: str
-
-
 class Damaged(Exception):
     """The table can't be used; the message says what is wrong."""
 
 
-def node(row: Row, vector: list[float] | None = None) -> "TextNode":
+def node(row: "Passage", vector: list[float] | None = None) -> "TextNode":
     """A passage as LlamaIndex has it. Its metadata is never part of what is embedded, searched or shown to a model."""
     from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
@@ -67,7 +58,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def mark(passages: Sequence[Row]) -> str:
+def mark(passages: Sequence["Passage"]) -> str:
     """32 hex digits that say which passages these are."""
     return digest(" ".join(sorted(row.id for row in passages)))
 
@@ -97,7 +88,7 @@ def rows(table: Any) -> tuple[list[str], list[str], "np.ndarray"]:
 
 def sync(
     folder: Path,
-    passages: Sequence[Row],
+    passages: Sequence["Passage"],
     embed: Callable[[Sequence[str]], "np.ndarray"],
     progress: Callable[[float, float, str], None],
     say: Callable[[str], None],
@@ -127,7 +118,7 @@ def _stamp(folder: Path) -> dict[str, Any]:
 
 
 def _embed(
-    missing: list[Row],
+    missing: list["Passage"],
     kept: "_Kept",
     embed: Callable[[Sequence[str]], "np.ndarray"],
     total: int,
@@ -172,7 +163,7 @@ class _Kept:
         self.ids = set(ids)
         self.places = {each: place for place, each in enumerate(digests)}
 
-    def add(self, batch: Sequence[Row], vectors: Sequence["np.ndarray"]) -> None:
+    def add(self, batch: Sequence["Passage"], vectors: Sequence["np.ndarray"]) -> None:
         """Write rows with their vectors. Raises UserError when the encoder's width changed."""
         if len(self.vectors) and len(vectors) and len(vectors[0]) != self.vectors.shape[1]:
             raise UserError(
@@ -183,15 +174,18 @@ class _Kept:
 
     def delete(self, ids: set[str]) -> None:
         """Remove rows (ids are hex digits, safe in a condition)."""
-        gone = sorted(ids)
+        gone, table = sorted(ids), self._table()
         for start in range(0, len(gone), _DELETED_AT_ONCE):
             listed = ",".join(f"'{each}'" for each in gone[start : start + _DELETED_AT_ONCE])
-            self._store.table.delete(f"id in ({listed})")
+            table.delete(f"id in ({listed})")
 
     def tidy(self) -> int:
         """Join the small files of many writes; older versions go, unless somebody reads one. Returns the version."""
-        table: Any = self._store.table
+        table = self._table()
         with store.nobody_reads(self._folder) as free, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             table.optimize(cleanup_older_than=timedelta(0) if free else None, delete_unverified=free)
         return int(table.version)
+
+    def _table(self) -> Any:
+        return self._store.table

@@ -99,7 +99,7 @@ def html(data: bytes) -> tuple[str, str]:
 
 def _seen(soup: "BeautifulSoup") -> str:
     """Text of the tree, walked without recursion, since tags may be nested as deep as a file is long."""
-    from bs4 import CData, NavigableString, Tag
+    from bs4.element import CData, NavigableString, Tag
 
     parts: list[str] = []
     left: list[Any] = [soup]

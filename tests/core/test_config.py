@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from core.config import DataConfig, DemoConfig, EvaluateConfig, JudgeConfig, MergeConfig, TrainConfig
+from core.config import DataConfig, DemoConfig, EvaluateConfig, JudgeConfig, MergeConfig, RagConfig, TrainConfig
 from core.errors import UserError
 from core.jobs.configure import configure
 from core.verbs import VERBS
@@ -14,6 +14,7 @@ EXAMPLES = [
     MergeConfig(adapters=("a", "b"), weights=(-0.5, 0.0), strategy="svd", rank=4),
     EvaluateConfig(models=("base",), metrics=("bleu",)),
     JudgeConfig(backend="openai", base_url="http://127.0.0.1:1/v1"),
+    RagConfig(docs_dir="docs", question="What?", models=("base", "own"), answer_with=("none", "dense")),
     DemoConfig(seed=5),
 ]
 
@@ -50,6 +51,10 @@ def test_numbers_from_text():
         (JudgeConfig, {"backend": "oracle"}, "Unknown judge backend 'oracle'"),
         (MergeConfig, {"adapters": ""}, "No adapters were given"),
         (MergeConfig, {"adapters": "a,b", "weights": "1,2,3"}, "3 weights were given for 2 adapters"),
+        (RagConfig, {"chunk_size": 64, "chunk_overlap": 64}, "chunk_overlap=64 is not below chunk_size=64"),
+        (RagConfig, {"chunk_size": 256, "parent_size": 128}, "parent_size=128 is below chunk_size=256"),
+        (RagConfig, {"pipelines": "none,bm25", "answer_with": "dense"}, "answer_with=dense is not among pipelines=none,bm25"),
+        (RagConfig, {"pipelines": "bm52"}, "Unknown pipeline 'bm52'. Choose one of: none, dense, bm25"),
     ],
 )
 def test_unknown_words_and_missing_weights_are_told(kind, fields, sentence):
