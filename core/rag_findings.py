@@ -28,7 +28,8 @@ def answered(found: RagRun, metric: str) -> str:
     baseline = str(start["model"])
     first = f"{metric} of {baseline} is {three(start['value'])} on {count(int(start['n']), 'question')}"
     said = [f"{name} ({_cell(part)}) {_change(found, metric, best[name], baseline)}" for name, part in kinds.items()]
-    return f"{_verdict(best)} {first}; {'; '.join(said)}."
+    verdict = _verdict(best)
+    return f"{verdict[0].upper()}{verdict[1:]} {first}; {'; '.join(said)}."
 
 
 def together(found: RagRun, metric: str) -> str:
