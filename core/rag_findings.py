@@ -10,13 +10,21 @@ from core.stats import wilson
 from core.wording import count, listed, percent, signed, three
 
 REFUSED_NAMED = 3
+LOOKED_AT = ("bertscore_f1", "rougeL", "perplexity")
+"""Metrics that a headline speaks of: of what was said by meaning and by words, and of how likely the reference became."""
 
 
 def headline(found: RagRun) -> str:
     """The client's question where models answered questions with references; else what the pipelines find; else what was asked."""
     if found.metrics and (said := answered(found, found.metrics[0])):
-        return said
+        return " ".join([said, *(f"By {metric}: {verdict}" for metric, verdict in _other_verdicts(found).items())])
     return found_gold(found) or asked(found)
+
+
+def _other_verdicts(found: RagRun) -> dict[str, str]:
+    """What the other metrics say, in few words; a headline by one metric alone would hide it."""
+    others = {metric: _kinds(found, metric)[0] for metric in found.metrics[1:] if metric in LOOKED_AT}
+    return {metric: _verdict({name: part.iloc[0] for name, part in kinds.items()}) for metric, kinds in others.items() if kinds}
 
 
 def answered(found: RagRun, metric: str) -> str:

@@ -121,6 +121,11 @@ class RagRun:
         return [name for name in self.pipelines if name != NONE]
 
     @property
+    def answered(self) -> list[str]:
+        """The pipelines whose passages models answered with."""
+        return [name for name in self.pipelines if name in set(self.cells["pipeline"])]
+
+    @property
     def generators(self) -> list[str]:
         """Who answered, the base model first."""
         return list(dict.fromkeys(self.cells.sort_values("role", key=lambda role: role != "base", kind="stable")["generator"]))

@@ -22,7 +22,7 @@ def picture(found: RagRun, finding: str) -> None:
     every = rag_tables.grid(found, metric)
     table = every[every["category"] == category]
     with st.container(key="matrix"):
-        figure = rag_charts.grid(table, metric, found.generators, found.pipelines, found.evaluation.baseline)
+        figure = rag_charts.grid(table, metric, found.generators, found.answered, found.evaluation.baseline)
         st.plotly_chart(figure, alt=finding, config={"displayModeBar": False})
     st.caption(plain(legend(found, metric, category)))
     other = rag_findings.answered(found, metric) if metric != found.metrics[0] else ""

@@ -30,6 +30,8 @@ def test_the_finding_agrees_with_scores_and_comparisons(open_page: Open) -> None
     span = f"{signed(test['difference'])} (95 % interval {signed(test['low'])} to {signed(test['high'])}"
     assert f"RAG alone ({rag}, best of 5) {span}" in said
     assert "RAG alone helps, tuning alone is not seen to help." in said
+    others = set(rag_findings.LOOKED_AT) & set(scores["metric"]) - {"rougeL"}
+    assert others and all(f"By {metric}: " in said for metric in others)
 
 
 def test_what_fixed_it_counts_the_rows_of_its_table(open_page: Open) -> None:
