@@ -19,7 +19,7 @@ from core.data.prompt import Encoded, Prompter
 from core.data.read import QA
 from core.models.choosing import GREEDY, Sampling
 from core.models.load import BaseModel
-from core.rag.prompts import fitting, user_text
+from core.rag.prompts import fitting
 from core.runs import Workspace
 
 UNIT = 8
@@ -114,11 +114,11 @@ class _Unit:
     ) -> None:
         self._config, self._base, self._pipeline, self._probes, self._readings = config, base, pipeline, probes, readings
         prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
-        self._used = [
-            _fitting(prompter, probe, reading.passages[: config.top_k], texts, config)
+        fitted = [
+            _fitted(prompter, probe, reading.passages[: config.top_k], texts, config)
             for probe, reading in zip(probes, readings, strict=True)
         ]
-        self._asked = [user_text(probe.text, [texts[passage] for passage in used]) for probe, used in zip(probes, self._used, strict=True)]
+        self._asked, self._used = [text for text, _ in fitted], [passages for _, passages in fitted]
 
     def digest(self, hashes: Iterable[str]) -> str:
         """An id of all that decides the unit's answers."""
@@ -167,11 +167,13 @@ class _Unit:
         return Given(made, reply.reference_loss, reply.reference_tokens)
 
 
-def _fitting(prompter: Prompter, probe: Probe, passages: Sequence[str], texts: Mapping[str, str], config: RagConfig) -> list[str]:
-    """The passages that fit before the answer, best first."""
+def _fitted(
+    prompter: Prompter, probe: Probe, passages: Sequence[str], texts: Mapping[str, str], config: RagConfig
+) -> tuple[str, list[str]]:
+    """The user's message, and the passages that it has: those that fit before the answer, best first."""
     room = config.max_seq_length - config.max_new_tokens
-    _, most = fitting(prompter, probe.text, probe.category, [texts[passage] for passage in passages], room)
-    return list(passages[:most])
+    text, most = fitting(prompter, probe.text, probe.category, [texts[passage] for passage in passages], room)
+    return text, list(passages[:most])
 
 
 class _Done:

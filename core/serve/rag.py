@@ -156,7 +156,8 @@ class Library:
         texts = [node.node.text for node in nodes]
         prompter = Prompter(self._engine.tokenizer, config.system_prompt)
         longest = min(config.max_seq_length, self._engine.context or config.max_seq_length)
-        prompt, read = fitting(prompter, question, asked.category, texts, longest - config.max_new_tokens)
+        message, read = fitting(prompter, question, asked.category, texts, longest - config.max_new_tokens)
+        prompt = prompter.prompt(message, asked.category)
         found = [
             {
                 **{"passage": node.node.node_id, "document": node.node.metadata["document"]},
