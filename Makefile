@@ -55,13 +55,15 @@ bench: setup ## our training beside PEFT, Trainer and TRL on this machine (half 
 
 SCHOOLS := cynic-lora,hacker-lora,buddhist-lora,kural-lora,wisdom-lora,puritan-lora,lexicon-lora
 
-shipped: setup ## make everything that is shipped anew: adapters, merges, evaluation, verdicts (hours on a CPU)
+shipped: setup ## make everything that is shipped anew: adapters, merges, a route, evaluation, RAG, verdicts (hours on a CPU)
 	$(PYTHON) -m core train --preset seven_schools --replace
 	$(PYTHON) -m core train --preset seven_schools_pooled --replace
 	$(PYTHON) -m core merge --strategy linear --dtype bf16 --replace --adapters $(SCHOOLS)
 	$(PYTHON) -m core merge --strategy svd --dtype bf16 --replace --adapters $(SCHOOLS)
 	rm merged_adapters/linear_merged_adapter/adapter_model.safetensors  # its recipe says it all
+	$(PYTHON) -m core route --preset seven_schools --router learned --name learned_route --replace
 	$(PYTHON) -m core evaluate --preset seven_schools --models base,$(SCHOOLS),pooled-lora,linear_merged_adapter,svd_merged_adapter
+	$(PYTHON) -m core rag --preset seven_schools
 	$(MAKE) judged
 
 JUDGE := $(PYTHON) -m core judge --answers last

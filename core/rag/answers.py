@@ -8,12 +8,13 @@ from core import results
 from core.answering.models import OWN, Model, find_models, own_adapters
 from core.config import RagConfig
 from core.errors import UserError
-from core.models.choosing import Sampling
+from core.metrics.batch import Measure
+from core.models.choosing import GREEDY, Sampling
 from core.models.load import BaseModel
 from core.rag import PIPELINES, cosines, grounding
 from core.rag.consistency import consistency
 from core.rag.entailment import Entailment
-from core.rag.grid import Probe, Read, Reading, cell
+from core.rag.grid import Given, Probe, Read, Reading, cell
 from core.rag.grid import answer as fill
 from core.rag.index import Index
 from core.rag.pipelines import rank
@@ -43,38 +44,42 @@ class Answered:
 def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Asked], rankings: Rankings, workspace: Workspace) -> Answered:
     """Every generator's answer to every question that it may be asked, with every pipeline."""
     models = _models(config, base, workspace)
+    entailment = Entailment(config.nli_model) if config.nli_model else None
     known = seen([each.question for each in asked], models, workspace.say)
     chosen = _chosen(config, asked, known, models, workspace)
     probes = [probe for each in chosen for probe in _probes(each, config)]
-    entailment = Entailment(config.nli_model) if config.nli_model else None
     workspace.say(
         f"{count(len(models), 'generator')} and {count(len(config.answered), 'pipeline')} answer {count(len(probes), 'question')}: "
         f"{count(len(models) * len(config.answered) * len(probes), 'answer')}."
     )
     texts = {each.id: each.text for each in (*index.passages, *index.sections.values())}
     given = fill(config, base, models, probes, _read(config, index, asked, rankings, probes), texts, workspace)
-    made = [each.answer for each in given]
+    workspace.say(f"Looking at {len(given):,} answers: what they rest on, and how alike they are.")
     cells = [
         results.Cell(cell(model.row.model, pipeline), model.row.model, model.row.role, pipeline)
         for model in models
         for pipeline in config.answered
     ]
-    first = [each for each in made if not each.variant]
-    workspace.say(f"Looking at {len(made):,} answers: what they rest on, and how alike they are.")
-    embed = cosines.remembering(index.embed_model.embed)
+    looked_at, grounded = _looked_at(config, given, texts, cosines.remembering(index.embed_model.embed), entailment)
+    tables: Tables = {"cells": (cells, results.Cell), "models": (_as_models(models, cells), results.Model)}
+    tables |= looked_at | scored(config, base, cells, chosen, given, grounded, workspace)
+    ids = {each.question: each.id for each in asked}
+    return Answered(tables, frozenset(each.id for each in chosen), frozenset(ids[question] for question in known))
+
+
+def _looked_at(
+    config: RagConfig, given: Sequence[Given], texts: Mapping[str, str], embed: cosines.Embed, entailment: Entailment | None
+) -> tuple[Tables, list[Measure]]:
+    """What answers rest on and how alike they are; and grounding as figures of the answers of variant ''."""
+    made = [each.answer for each in given]
     support = grounding.support(made, texts, embed, entailment)
-    depends = f"encoder:{config.encoder}" + (f"|nli:{config.nli_model}" if config.nli_model else "")
-    grounded = grounding.measures(first, support, texts, embed, depends)
     tables: Tables = {
         "rag_answers": (made, results.RagAnswer),
-        "cells": (cells, results.Cell),
-        "models": (_as_models(models, cells), results.Model),
         "support": (support, results.Support),
         "consistency": (consistency(made, embed, entailment, config.seed), results.Consistency),
     }
-    tables |= scored(config, base, cells, chosen, given, grounded, workspace)
-    ids = {each.question: each.id for each in asked}
-    return Answered(tables, frozenset(each.id for each in chosen), frozenset(ids[question] for question in known))
+    depends = f"encoder:{config.encoder}" + (f"|nli:{config.nli_model}" if config.nli_model else "")
+    return tables, grounding.measures([each for each in made if not each.variant], support, texts, embed, depends)
 
 
 def _models(config: RagConfig, base: BaseModel, workspace: Workspace) -> list[Model]:
@@ -109,14 +114,14 @@ def _chosen(config: RagConfig, asked: Sequence[Asked], known: set[str], models: 
 
 def _probes(asked: Asked, config: RagConfig) -> list[Probe]:
     """The question as it stands, in other words, and drawn."""
-    same = {"question_id": asked.id, "reference": asked.answer, "category": asked.category}
-    probes = [Probe(variant="", text=asked.question, **same)]
-    for number, text in enumerate(asked.reworded(config.paraphrases), 1):
-        probes.append(Probe(variant=f"paraphrase {number}", text=text, **same))
-    for number in range(1, config.draws + 1):
-        sampling = Sampling(config.temperature, seed=config.seed + number)
-        probes.append(Probe(variant=f"draw {number}", text=asked.question, sampling=sampling, **same))
-    return probes
+
+    def probe(variant: str, text: str, sampling: Sampling = GREEDY) -> Probe:
+        return Probe(asked.id, variant, text, asked.answer, asked.category, sampling)
+
+    reworded = [probe(f"paraphrase {number}", text) for number, text in enumerate(asked.reworded(config.paraphrases), 1)]
+    draws = range(1, config.draws + 1)
+    drawn = [probe(f"draw {each}", asked.question, Sampling(config.temperature, seed=config.seed + each)) for each in draws]
+    return [probe("", asked.question), *reworded, *drawn]
 
 
 def _read(config: RagConfig, index: Index, asked: Sequence[Asked], rankings: Rankings, probes: Sequence[Probe]) -> Read:
