@@ -55,8 +55,8 @@ def _kinds(found: RagRun, metric: str) -> tuple[dict[str, pd.DataFrame], pd.Seri
     """The cells with RAG alone, tuning alone and both, best first, and the baseline's."""
     table = grid(found, metric)
     table = table[(table["category"] == ALL) & table["value"].notna()].sort_values("gain", ascending=False, kind="stable")
-    start = table[table["model"] == found.evaluation.baseline]
-    if start.empty:
+    start = table[(table["model"] == found.evaluation.baseline) & (table["pipeline"] == NONE)]
+    if start.empty:  # nobody answered without passages, so nothing says what they add
         return {}, pd.Series(dtype=object)
     rag, tuned = table["pipeline"] != NONE, table["generator"] != start["generator"].iloc[0]
     kinds = {"RAG alone": table[rag & ~tuned], "tuning alone": table[~rag & tuned], "both": table[rag & tuned]}
@@ -114,10 +114,9 @@ def found_gold(found: RagRun) -> str:
     if table.empty:
         return ""
     best, most = table.iloc[0], metric.partition("@")[2]
-    text = (
-        f"{_label(best['pipeline'])} finds a gold {level} among its first {most} for {percent(best['value'])} of "
-        f"{count(int(best['n']), 'question')} (95 % interval {percent(best['low'])} to {percent(best['high'])})"
-    )
+    span = f" (95 % interval {percent(best['low'])} to {percent(best['high'])})" if best["low"] == best["low"] else ""
+    text = f"{_label(best['pipeline'])} finds a gold {level} among its first {most} for {percent(best['value'])} of "
+    text += f"{count(int(best['n']), 'question')}{span}"
     rest = [f"{_label(row.pipeline)} {percent(row.value)}" for row in table.iloc[1:].itertuples()]
     return f"{text}; {listed(rest)}." if rest else f"{text}."
 

@@ -14,6 +14,9 @@ import numpy as np
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FEWEST = 6
+"""Questions that two models must share before their difference is tested: of five, even five differences of one sign are no evidence at
+95 % (sign test, two-sided: 2 / 2^5 = 0.06), and a bootstrap of so few would find an interval all the same."""
 Z = 1.959963984540054
 
 

@@ -43,10 +43,10 @@ def cost(config: RagConfig) -> str:
         return "Retrieval alone: no model answers."
     if asked is None:
         return "How many questions there are is known when they are read."
-    answers = asked * len(config.models) * len(config.pipelines) * (1 + config.paraphrases + config.draws)
+    answers = asked * len(config.models) * len(config.answered) * (1 + config.paraphrases + config.draws)
     said = (
         f"{count(answers, 'answer')}: {count(asked, 'question')}, {count(len(config.models), 'model')}, "
-        f"{count(len(config.pipelines), 'pipeline')}"
+        f"{count(len(config.answered), 'pipeline')}"
     )
     each = _seconds_per_answer()
     return f"{said}. {f'At the last pace about {duration(answers * each)}' if each else 'How long one takes is not known here yet'}."
@@ -54,7 +54,7 @@ def cost(config: RagConfig) -> str:
 
 def _questions(config: RagConfig) -> int | None:
     """How many are answered; None where a file would have to be read as a whole."""
-    typed = bool(config.question) + config.generate_questions
+    typed = bool((config.question or "").strip()) + config.generate_questions
     if not config.questions:
         return min(typed, config.limit or typed)
     file = paths.data_file(config.questions)

@@ -93,6 +93,12 @@ class RagConfig(ComputeConfig, IndexConfig):
     def _known(self) -> "RagConfig":
         if strange := [name for name in self.answer_with if name not in self.pipelines]:
             raise UserError(f"answer_with={','.join(strange)} is not among pipelines={','.join(self.pipelines)}. Name it in both.")
+        if self.top_k > self.candidates:
+            raise UserError(f"top_k={self.top_k} is more than the candidates={self.candidates} that are ranked. Raise candidates.")
+        if self.max_new_tokens >= self.max_seq_length:
+            raise UserError(
+                f"max_new_tokens={self.max_new_tokens} leaves no room for a prompt within max_seq_length={self.max_seq_length}. Lower it."
+            )
         return self
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 
 from core import results, stats
 from core.metrics.batch import Measure
+from core.wording import count
 
 _RESAMPLES = 10_000
 """At least; and 100 for each cell of a metric, so that the least p-value there is stays below 0.05 after Holm."""
@@ -39,7 +40,9 @@ def _by_cell(run: str, found: Sequence[Cell], measures: Sequence[Measure], seed:
     by_cell = {}
     for n in {len(cell.ours) for cell in found}:
         together = [place for place, cell in enumerate(found) if len(cell.ours) == n]
-        differences = _resampled([found[place] for place in together], measures, seed, max(_RESAMPLES, 100 * len(found))) if n > 1 else None
+        resamples = max(_RESAMPLES, 100 * len(found))
+        enough = n >= stats.FEWEST
+        differences = _resampled([found[place] for place in together], measures, seed, resamples) if enough else None
         for number, measure in enumerate(measures):
             for row, place in enumerate(together):
                 by_cell[number, place] = _row(run, found[place], measure, None if differences is None else differences[number, row])
@@ -54,7 +57,7 @@ def _row(run: str, cell: Cell, measure: Measure, differences: np.ndarray | None)
     if not np.isfinite(value):
         return results.Comparison(*names, None, None, None, None, None, n, "one of the two figures is not finite")
     if differences is None or not np.isfinite(differences).all():
-        why = "one question" if differences is None else "not finite in some resamples"
+        why = f"{count(n, 'question')}, fewer than {stats.FEWEST}" if differences is None else "not finite in some resamples"
         return results.Comparison(*names, value, None, None, None, None, n, f"no interval: {why}")
     low, high = np.quantile(differences, [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2])
     return results.Comparison(*names, value, float(low), float(high), stats.bootstrap_p(differences), None, n)

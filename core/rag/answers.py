@@ -1,7 +1,7 @@
 """What models answer with what pipelines found: the grid's tables, scores, comparisons, consistency and grounding."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core import results
@@ -39,11 +39,19 @@ class Answered:
     """Ids of the questions that models answered."""
     seen: frozenset[str] = frozenset()
     """Ids of those that an adapter was trained on."""
+    answers: Sequence[results.RagAnswer] = ()
 
 
-def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Asked], rankings: Rankings, workspace: Workspace) -> Answered:
+def answer(
+    config: RagConfig,
+    index: Index,
+    base: BaseModel,
+    models: Sequence[Model],
+    asked: Sequence[Asked],
+    rankings: Rankings,
+    workspace: Workspace,
+) -> Answered:
     """Every generator's answer to every question that it may be asked, with every pipeline."""
-    models = _models(config, base, workspace)
     entailment = Entailment(config.nli_model) if config.nli_model else None
     known = seen([each.question for each in asked], models, workspace.say)
     chosen = _chosen(config, asked, known, models, workspace)
@@ -53,7 +61,12 @@ def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Ask
         f"{count(len(models) * len(config.answered) * len(probes), 'answer')}."
     )
     texts = {each.id: each.text for each in (*index.passages, *index.sections.values())}
-    given = fill(config, base, models, probes, _read(config, index, asked, rankings, probes), texts, workspace)
+    read = _read(config, index, asked, rankings, probes)
+    given = fill(config, base, models, probes, read, texts, workspace)
+    if short := sum(len(grounding.read(each.answer)) < len(_found(config, read, each)) for each in given):
+        workspace.say(
+            f"Careful: {count(short, 'answer')} read fewer passages than were found, since there is no room for more in the prompt."
+        )
     workspace.say(f"Looking at {len(given):,} answers: what they rest on, and how alike they are.")
     cells = [
         results.Cell(cell(model.row.model, pipeline), model.row.model, model.row.role, pipeline)
@@ -63,8 +76,8 @@ def answer(config: RagConfig, index: Index, base: BaseModel, asked: Sequence[Ask
     looked_at, grounded = _looked_at(config, given, texts, cosines.remembering(index.embed_model.embed), entailment)
     tables: Tables = {"cells": (cells, results.Cell), "models": (_as_models(models, cells), results.Model)}
     tables |= looked_at | scored(config, base, cells, chosen, given, grounded, workspace)
-    ids = {each.question: each.id for each in asked}
-    return Answered(tables, frozenset(each.id for each in chosen), frozenset(ids[question] for question in known))
+    answered, trained = frozenset(each.id for each in chosen), frozenset(each.id for each in asked if each.question in known)
+    return Answered(tables, answered, trained, [each.answer for each in given])
 
 
 def _looked_at(
@@ -82,25 +95,30 @@ def _looked_at(
     return tables, grounding.measures([each for each in made if not each.variant], support, texts, embed, depends)
 
 
-def _models(config: RagConfig, base: BaseModel, workspace: Workspace) -> list[Model]:
-    """The generators, base first."""
+def generators(config: RagConfig, base: BaseModel, say: Callable[[str], None]) -> list[Model]:
+    """Who answers, base first. Raises UserError for an unknown name."""
     names = [name for name in config.models if name != OWN]
-    models = find_models(names, base, workspace.say, config.system_prompt) if names else []
+    models = find_models(names, base, say, config.system_prompt) if names else []
     if OWN in config.models:
-        models.append(own_adapters(base, workspace.say, config.system_prompt))
+        models.append(own_adapters(base, say, config.system_prompt))
     return models
 
 
 def _chosen(config: RagConfig, asked: Sequence[Asked], known: set[str], models: Sequence[Model], workspace: Workspace) -> list[Asked]:
     """The questions that models answer: none that an adapter was trained on, none that 'own' has no adapter for, at most `limit`."""
-    chosen = [each for each in asked if each.question not in known]
-    if left_out := len(asked) - len(chosen):
-        workspace.say(f"{count(left_out, 'question')} of {len(asked):,} are not answered: an adapter was trained on them.")
+    if not asked:
+        raise UserError("There is no question to answer: the base model wrote none that can be used. Type one, or give a file.")
+    once = {each.question: each for each in reversed(asked)}
+    if twice := len(asked) - len(once):
+        workspace.say(f"Not answered: {count(twice, 'question')} of {len(asked):,} that stand in the same words before.")
+    chosen = [each for each in asked if each.question not in known and once[each.question] is each]
+    if left_out := sum(each.question in known for each in asked):
+        workspace.say(f"Not answered: {count(left_out, 'question')} of {len(asked):,}, on which an adapter was trained.")
     owned = next((set(model.by_category) for model in models if model.by_category), None)
     if owned is not None and (others := [each for each in chosen if each.category not in owned]):
         chosen = [each for each in chosen if each.category in owned]
         kinds = listed(list(dict.fromkeys(each.category or "(none)" for each in others)))
-        workspace.say(f"{count(len(others), 'question')} are not answered: 'own' has no adapter for category {kinds}.")
+        workspace.say(f"Not answered: {count(len(others), 'question')} of category {kinds}, for which 'own' has no adapter.")
     if not chosen:
         raise UserError(
             f"None of the {count(len(asked), 'question')} can be answered: adapters were trained on them, or 'own' has none for their "
@@ -138,6 +156,11 @@ def _read(config: RagConfig, index: Index, asked: Sequence[Asked], rankings: Ran
         return Reading(ranking.passages, ranking.seconds)
 
     return read
+
+
+def _found(config: RagConfig, read: Read, given: Given) -> list[str]:
+    """The passages that an answer should have read."""
+    return read(given.answer.pipeline, given.answer.asked).passages[: config.top_k]
 
 
 def _as_models(models: Sequence[Model], cells: Sequence[results.Cell]) -> list[results.Model]:

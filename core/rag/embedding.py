@@ -77,6 +77,7 @@ class ServerEmbedding(LocalEmbedding):
         return np.concatenate([self._vectors(self._ask(batch), len(batch)) for batch in batches])
 
     def _ask(self, texts: list[str]) -> Any:
+        import httpx
         import openai
 
         key = os.environ.get("OPENAI_API_KEY") or "none"
@@ -92,7 +93,7 @@ class ServerEmbedding(LocalEmbedding):
             ) from None
         except openai.APIConnectionError:
             raise self._error("can't be reached", "Start it, or check embedding_url (it usually ends in /v1)") from None
-        except (openai.OpenAIError, ValueError, TypeError) as error:
+        except (openai.OpenAIError, httpx.InvalidURL, ValueError, TypeError) as error:
             raise self._error(f"gives no embeddings ({shown(error, 120)})", "Check embedding_url (it usually ends in /v1)") from None
 
     def _vectors(self, reply: Any, n: int) -> "np.ndarray":
@@ -101,13 +102,13 @@ class ServerEmbedding(LocalEmbedding):
 
         try:
             rows = sorted(reply.data, key=lambda each: each.index)
-            vectors = np.array([each.embedding for each in rows], np.float32)
+            vectors = np.array([each.embedding for each in rows], np.float64)
         except (AttributeError, TypeError, ValueError):
-            vectors = np.zeros(0, np.float32)
-        if vectors.ndim != 2 or len(vectors) != n or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+            vectors = np.zeros(0)
+        lengths = np.linalg.norm(vectors, axis=1) if vectors.ndim == 2 else np.zeros(0)
+        if len(lengths) != n or not np.isfinite(lengths).all() or not lengths.all():
             raise self._error(f"gives no embeddings for {n} texts", "Check embedding_url (it usually ends in /v1) and encoder")
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors
+        return (vectors / lengths[:, None]).astype(np.float32)
 
     def _error(self, what: str, remedy: str) -> UserError:
         return UserError(f"The embedding server {self.url} (model '{self.model_name}') {what}. {remedy}.")

@@ -19,17 +19,17 @@ METRICS = ("bertscore_f1", "rougeL", "chrf")
 
 def fixes(run: str, cells: Sequence[results.Cell], scores: Sequence[results.AnswerScore], ids: Mapping[str, str]) -> list[results.Fix]:
     """Rows of fixes.csv: every tuned generator with every pipeline, question by question. `ids`: question's text -> its id."""
-    rows = []
-    for metric in METRICS:
+    base = next((each.generator for each in cells if each.role == "base"), None)
+    rows: list[results.Fix] = []
+    for metric in METRICS if base else ():
         values = {(each.model, each.question): each.value for each in scores if each.metric == metric and each.value is not None}
         if not values:
             continue
         margin = SMALL * float(np.std(list(values.values())))
-        base = next(each.generator for each in cells if each.role == "base")
         for each in cells:
             if each.role == "base" or each.pipeline == NONE:
                 continue
-            four = [cell(base, NONE), cell(each.generator, NONE), cell(base, each.pipeline), each.model]
+            four = [cell(str(base), NONE), cell(each.generator, NONE), cell(str(base), each.pipeline), each.model]
             for question, question_id in ids.items():
                 found = [values.get((name, question)) for name in four]
                 if None not in found:

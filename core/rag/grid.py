@@ -80,6 +80,11 @@ def answer(
     blocks = [(name, probes[start : start + UNIT]) for name in config.answered for start in range(0, len(probes), UNIT)]
     total, told = len(probes) * len(config.answered) * len(models), 0
     hashes = [model.row.content_hash for model in models]
+    if done.units:
+        workspace.say(f"{sum(map(len, done.units.values())):,} answers are kept from before.")
+    prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
+    for probe in probes:
+        fitting(prompter, probe.text, probe.category, [], room(config, base))
     found: list[Given] = []
     for pipeline, block in blocks:
         unit = _Unit(config, base, pipeline, block, [read(pipeline, probe.text) for probe in block], texts)
@@ -90,6 +95,12 @@ def answer(
         told += len(block) * len(models)
     workspace.progress(total, total, "answers")
     return found
+
+
+def room(config: RagConfig, base: BaseModel) -> int:
+    """Tokens that a prompt may have, beside its answer."""
+    context = getattr(base.model.config.get_text_config(), "max_position_embeddings", None)
+    return min(config.max_seq_length, context or config.max_seq_length) - config.max_new_tokens
 
 
 def _progress(workspace: Workspace, before: int, total: int, pipeline: str) -> Callable[[int, int, str], None]:
@@ -115,7 +126,7 @@ class _Unit:
         self._config, self._base, self._pipeline, self._probes, self._readings = config, base, pipeline, probes, readings
         prompter = Prompter(base.tokenizer, config.system_prompt, config.max_seq_length)
         fitted = [
-            _fitted(prompter, probe, reading.passages[: config.top_k], texts, config)
+            _fitted(prompter, probe, reading.passages[: config.top_k], texts, room(config, base))
             for probe, reading in zip(probes, readings, strict=True)
         ]
         self._asked, self._used = [text for text, _ in fitted], [passages for _, passages in fitted]
@@ -167,11 +178,8 @@ class _Unit:
         return Given(made, reply.reference_loss, reply.reference_tokens)
 
 
-def _fitted(
-    prompter: Prompter, probe: Probe, passages: Sequence[str], texts: Mapping[str, str], config: RagConfig
-) -> tuple[str, list[str]]:
-    """The user's message, and the passages that it has: those that fit before the answer, best first."""
-    room = config.max_seq_length - config.max_new_tokens
+def _fitted(prompter: Prompter, probe: Probe, passages: Sequence[str], texts: Mapping[str, str], room: int) -> tuple[str, list[str]]:
+    """The user's message, and the passages that it has: those that fit into `room` tokens, best first."""
     text, most = fitting(prompter, probe.text, probe.category, [texts[passage] for passage in passages], room)
     return text, list(passages[:most])
 

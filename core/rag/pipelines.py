@@ -134,11 +134,15 @@ class Lexical(Scoring):
 
     def __init__(self, index: "Index", most: int) -> None:
         super().__init__(index, most)
-        self._words = index.bm25(most)
+        try:
+            self._words = index.bm25(most)
+        except ValueError:  # bm25s has nothing to index where no passage has a word
+            self._words = None
 
     def scores(self, question: str) -> dict[str, float]:
         """BM25 of the passages that share a word with the question."""
-        return {node.node.node_id: node.get_score() for node in self._words.retrieve(question) if node.get_score() > 0}
+        found = self._words.retrieve(question) if self._words else []
+        return {node.node.node_id: node.get_score() for node in found if node.get_score() > 0}
 
 
 class Fused(Scoring):

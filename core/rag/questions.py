@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from core import paths
 from core.config import RagConfig
 from core.data import formats
 from core.errors import UserError, shown
+from core.results import ALL, GENERAL, OTHERS
 from core.wording import listed
 
 TYPED, FILE, GENERATED = "typed", "file", "generated"
@@ -27,6 +30,9 @@ TEMPLATES = (
 """Other words for the same question, where the file brings none."""
 _TEXT, _ID = ("question", "query", "text"), ("_id", "id", "question_id")
 _BETWEEN = " | "
+_GRADE = re.compile(r"[+-]?[0-9]{1,6}")
+RESERVED = (ALL, OTHERS, GENERAL)
+"""Words that stand for something else where a category is named."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,13 @@ class Asked:
     def reworded(self, number: int) -> list[str]:
         """The question in `number` other wordings: its own paraphrases, then templates."""
         made = [template.format(question=self.question) for template in TEMPLATES]
-        return [*self.paraphrases, *made][:number]
+        return [text for text in dict.fromkeys([*self.paraphrases, *made]) if text != self.question][:number]
 
 
 def read_questions(config: RagConfig) -> list[Asked]:
     """The typed question and those of the file; with qrels only what they judge. Raises UserError for what can't be read."""
-    asked = [Asked(TYPED, config.question.strip())] if config.question and config.question.strip() else []
+    typed = _text(config.question)
+    asked = [Asked(TYPED, typed)] if typed else []
     if config.questions:
         asked += _judged(_of_file(config.questions), config)
     if not asked and not config.generate_questions:
@@ -62,7 +69,18 @@ def read_questions(config: RagConfig) -> list[Asked]:
             "There is no question. Type one with question, name a file with questions, or let the base model write some with "
             "generate_questions."
         )
+    check_ids(asked)
     return asked
+
+
+def check_ids(asked: Sequence[Asked]) -> None:
+    """Raises UserError where two questions have one id, so that their rankings would be taken for each other."""
+    twice = [name for name, count in Counter(each.id for each in asked).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"Two questions have the id '{shown(twice[0])}'. Give each its own; '{TYPED}' and '{GENERATED}-1', ... are taken by the typed "
+            "question and by generated ones."
+        )
 
 
 def _judged(asked: list[Asked], config: RagConfig) -> list[Asked]:
@@ -88,11 +106,7 @@ def _of_file(name: str) -> list[Asked]:
     if table.dropped:
         reason, places = next(iter(table.dropped.items()))
         raise UserError(f"{table.place.capitalize()} {places[0]} of '{name}' can't be read: {reason}. Mend or delete it.")
-    asked = [_asked(record, f"{table.place} {place}", name, number) for number, (place, record) in enumerate(table.records, 1)]
-    twice = [name for name, count in Counter(each.id for each in asked).items() if count > 1]
-    if twice:
-        raise UserError(f"'{name}' has more than one question with the id '{shown(twice[0])}'. Give each its own.")
-    return asked
+    return [_asked(record, f"{table.place} {place}", name, number) for number, (place, record) in enumerate(table.records, 1)]
 
 
 def _asked(record: Mapping[str, Any], place: str, name: str, number: int) -> Asked:
@@ -101,11 +115,14 @@ def _asked(record: Mapping[str, Any], place: str, name: str, number: int) -> Ask
     if not question:
         have = ", ".join(shown(key, 30) for key in record) or "no columns"
         raise UserError(f"In '{name}', {place} has no question (it has {have}). Give it a column 'question'; 'query' and 'text' will do.")
+    category = _text(values.get("category")) or ONE_CATEGORY
+    if category in RESERVED:
+        raise UserError(f"In '{name}', {place} has the category '{category}', which stands for something else in tables. Rename it.")
     return Asked(
         id=next((text for key in _ID if (text := _text(values.get(key)))), f"q{number}"),
         question=question,
         answer=_text(values.get("answer")),
-        category=_text(values.get("category")) or ONE_CATEGORY,
+        category=category,
         source=FILE,
         gold_documents=_several(values, "gold_document"),
         gold_passages=_several(values, "gold_passage"),
@@ -114,17 +131,31 @@ def _asked(record: Mapping[str, Any], place: str, name: str, number: int) -> Ask
 
 
 def _text(value: Any) -> str:
-    """Text or a number as text; a missing value is empty."""
-    return "" if value is None or value != value else str(value).strip()
+    """Text or a number as text, without halves of characters; anything else is empty, as a missing value is."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool) or value != value:
+        return ""
+    return str(value).encode("utf-8", "replace").decode().strip()
 
 
 def _several(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """A list; or text, which may hold one as JSON or parts between ' | '. The column's name may be singular or plural."""
-    value = values.get(name) if values.get(name) is not None else values.get(f"{name}s")
-    if isinstance(value, str) and value.lstrip().startswith('["'):
-        value = json.loads(value)
-    parts: Sequence[Any] = value.split(_BETWEEN) if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    """A list under the name or its plural; or text: under the plural it may hold a list as JSON, or parts between ' | '."""
+    one, several = values.get(name), values.get(f"{name}s")
+    if isinstance(one, str) and (text := _text(one)):
+        return (text,)
+    value = one if one is not None and _text(one) != "" or isinstance(one, list | tuple) else several
+    if isinstance(value, str):
+        value = _listed(value)
+    parts: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
     return tuple(text for part in parts if (text := _text(part)))
+
+
+def _listed(value: str) -> list[Any]:
+    if value.lstrip().startswith("["):
+        with suppress(ValueError):
+            found = json.loads(value)
+            if isinstance(found, list):
+                return found
+    return list(value.split(_BETWEEN))
 
 
 # --- relevance judgements ---------------------------------------------------------------------------------------------
@@ -137,10 +168,12 @@ def read_qrels(name: str) -> dict[str, dict[str, int]]:
         raise UserError(f"There is no file qrels={shown(name)}. Give a file of relevance judgements, in TREC's or BEIR's form.")
     qrels: dict[str, dict[str, int]] = {}
     for number, (question, document, grade) in _lines(path):
-        try:
-            qrels.setdefault(question, {})[document] = int(grade)
-        except ValueError:
-            raise UserError(f"Line {number} of '{name}' has the grade '{shown(grade, 30)}', which is no whole number. Mend it.") from None
+        if not _GRADE.fullmatch(grade):
+            raise UserError(f"Line {number} of '{name}' has the grade '{shown(grade, 30)}', which is no small whole number. Mend it.")
+        if qrels.setdefault(question, {}).setdefault(document, int(grade)) != int(grade):
+            raise UserError(
+                f"Line {number} of '{name}' grades '{shown(document, 60)}' for '{shown(question, 60)}' a second time. Keep one."
+            )
     if not qrels:
         raise UserError(f"'{name}' holds no relevance judgement. Give one to a line: query, 0, document, grade.")
     return qrels

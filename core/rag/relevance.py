@@ -55,7 +55,11 @@ def grades(index: "Index", asked: Sequence[Asked], config: RagConfig) -> Relevan
             documents[each.id] = dict.fromkeys(named or spans, 1.0)
     if config.qrels:
         judged = read_qrels(config.qrels)
-        documents |= {each.id: dict(judged[each.id]) for each in asked if each.id in judged}
+        named_so = {each.id: {texts.document(name): grade for name, grade in judged.get(each.id, {}).items()} for each in asked}
+        missing_documents += [
+            name for grades in named_so.values() for name, grade in grades.items() if grade > 0 and name not in texts.passages
+        ]
+        documents |= {name: grades for name, grades in named_so.items() if grades}
     return Relevance(passages, sections, documents, _notes(missing_documents, missing_passages))
 
 

@@ -18,6 +18,7 @@ from core.rag import NONE, rank_measures
 from core.rag.questions import Asked
 from core.rag.rankings import Ranking
 from core.rag.relevance import Grades, Relevance
+from core.wording import count
 
 if TYPE_CHECKING:
     from core.rag.index import Index
@@ -94,7 +95,8 @@ def _figures(
         return
     values = _values(found, judged, grades, level, config.candidates)
     for metric, estimate in zip(measured, means(values, config.seed), strict=True):
-        low, high, reason = (estimate.low, estimate.high, "") if estimate.n > 1 else (None, None, "no interval: one question")
+        few = f"no interval: {count(estimate.n, 'question')}, fewer than {stats.FEWEST}"
+        low, high, reason = (estimate.low, estimate.high, "") if estimate.n >= stats.FEWEST else (None, None, few)
         signed = f"{signature}|bootstrap:{stats.RESAMPLES},seed:{config.seed},percentile"
         yield results.RetrievalScore(run_id, *names, metric, estimate.value, estimate.n, low, high, signed, reason)
 

@@ -5,21 +5,24 @@ from typing import Any
 
 from core import paths, rag_findings, results
 from core.config import RagConfig
+from core.errors import shown
 from core.models.load import BaseModel, load
-from core.rag import NONE, PIPELINES, differences, embedding_quality, retrieval
-from core.rag.answers import Answered, Tables, answer
+from core.rag import NONE, PIPELINES, differences, embedding_quality, grounding, retrieval
+from core.rag.answers import Answered, Tables, answer, generators
 from core.rag.index import Index, open_index
 from core.rag.pipelines import rank
-from core.rag.questions import Asked, read_questions
+from core.rag.questions import TYPED, Asked, check_ids, read_questions
 from core.rag.rankings import Ranking
 from core.rag.relevance import Relevance, grades
 from core.rag.writing import generate
 from core.rag_tables import RagRun
 from core.runs import Workspace
-from core.wording import count
+from core.wording import count, listed
 
 HEADLINE = ("hit_rate@5", "mrr", "ndcg@10")
 """Figures of each pipeline that a run ends with."""
+_TOLD = 400
+"""Characters of an answer that are told."""
 
 
 def run(config: RagConfig, workspace: Workspace) -> dict[str, Any]:
@@ -28,22 +31,26 @@ def run(config: RagConfig, workspace: Workspace) -> dict[str, Any]:
     Returns their paths, the headline figures of each pipeline, and what the index took.
     """
     asked = read_questions(config)
+    base = _base(config)
+    models = generators(config, base, workspace.say) if base is not None and config.models else []
     index = open_index(config, workspace.progress, workspace.say)
     _tell(index, workspace)
-    base = _base(config)
     if config.generate_questions:
         assert base is not None
         asked += generate(config, index, base, workspace)
+        check_ids(asked)
     relevance = grades(index, asked, config)
     for note in relevance.notes:
         workspace.say(note)
     rankings = _rank(config, index, asked, workspace)
     tables = _found(config, index, asked, relevance, rankings, workspace)
     answered = Answered()
-    if base is not None and config.models:
-        answered = answer(config, index, base, asked, rankings, workspace)
+    if base is not None and models:
+        answered = answer(config, index, base, models, asked, rankings, workspace)
     tables |= answered.tables | {"questions": (_questions(workspace, asked, relevance, answered), results.RagQuestion)}
     written = {name: results.write(workspace.path / f"{name}.csv", *each) for name, each in tables.items()}
+    for line in _typed(answered, index):
+        workspace.say(line)
     finding = rag_findings.headline(RagRun(workspace.run))
     workspace.say(finding)
     return {name: paths.shown(path) for name, path in written.items()} | _headline(index, tables) | {"finding": finding}
@@ -57,19 +64,10 @@ def _base(config: RagConfig) -> BaseModel | None:
 
 
 def _tell(index: Index, workspace: Workspace) -> None:
-    """What is indexed, and what was refused, by name."""
-    by_status: dict[str, list[results.Document]] = {}
-    for document in index.documents:
-        by_status.setdefault(document.status, []).append(document)
-    refused = by_status.get("refused", [])
-    for document in refused[:10]:
-        workspace.say(f"Refused: {document.document}: {document.reason}")
-    if len(refused) > 10:
-        workspace.say(f"Refused: {len(refused) - 10:,} more; documents.csv names all.")
-    workspace.say(
-        f"{count(len(index.passages), 'passage')} of {count(len(index.documents) - len(refused), 'document')}: "
-        f"{len(by_status.get('indexed', [])):,} embedded now, {len(by_status.get('kept', [])):,} kept. Opened in {index.seconds:.1f} s."
-    )
+    """What is indexed; what was refused is told while the folder is read."""
+    statuses = [document.status for document in index.documents if document.status != "refused"]
+    documents = f"{count(len(statuses), 'document')} ({statuses.count('indexed'):,} embedded now, {statuses.count('kept'):,} kept)"
+    workspace.say(f"{count(len(index.passages), 'passage')} of {documents}. Opened in {index.seconds:.1f} s.")
 
 
 def _rank(config: RagConfig, index: Index, asked: Sequence[Asked], workspace: Workspace) -> dict[str, dict[str, Ranking]]:
@@ -138,6 +136,17 @@ def _questions(workspace: Workspace, asked: Sequence[Asked], relevance: Relevanc
 
 def _relevant(grades: dict[str, float]) -> list[str]:
     return [name for name, grade in grades.items() if grade > 0]
+
+
+def _typed(answered: Answered, index: Index) -> list[str]:
+    """What each cell answered to the question that a person typed, and which documents it read."""
+    lines = []
+    for each in answered.answers:
+        if each.question_id == TYPED and not each.variant:
+            read = [(index.sections.get(passage) or index.by_id[passage]).document for passage in grounding.read(each)]
+            said = shown(" ".join(each.prediction.split()), _TOLD) or "(nothing)"
+            lines.append(f"{each.model}{f', having read {listed(list(dict.fromkeys(read)))}' if read else ''}: {said}")
+    return lines
 
 
 def _headline(index: Index, tables: Tables) -> dict[str, Any]:

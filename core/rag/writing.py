@@ -33,7 +33,7 @@ _TOKENS = 48
 """Longest reply."""
 _READ = 1500
 """Characters of a passage that the model reads."""
-_ABOUT_THE_PASSAGE = re.compile(r"\b(passage|text|excerpt|paragraph|author|above)\b", re.IGNORECASE)
+_ABOUT_THE_PASSAGE = re.compile(r"\b(passage|text|excerpt|paragraph|author|above|this question)\b", re.IGNORECASE)
 
 
 def generate(config: RagConfig, index: "Index", base: BaseModel, workspace: Workspace) -> list[Asked]:

@@ -114,7 +114,7 @@ def test_the_interval_and_p_agree_and_equal_models_don_t_differ():
 def test_one_question_and_figures_that_are_not_finite_have_a_reason():
     figures = values({})
     found = by_cell(compare(answers(), MODELS, [mean("figure", figures, "")], seed=0))
-    assert (found["merge", "base", "c"].p, found["merge", "base", "c"].reason) == (None, "no interval: one question")
+    assert (found["merge", "base", "c"].p, found["merge", "base", "c"].reason) == (None, "no interval: 1 question, fewer than 6")
     figures[-3] = np.nan
     row = by_cell(compare(answers(), MODELS, [mean("figure", figures, "")], seed=0))["merge", "base", "b"]
     assert (row.difference, row.low, row.reason) == (None, None, "one of the two figures is not finite")

@@ -95,7 +95,7 @@ def test_what_one_finds_and_the_other_misses() -> None:
 
 
 def test_one_question_has_no_interval_and_few_candidates_one_depth() -> None:
-    config = RagConfig(question="?", top_k=5, candidates=4)
+    config = RagConfig(question="?", top_k=4, candidates=4)
     rows = overlaps("r", {name: {"1": found["1"]} for name, found in FOUND.items()}, config)
     assert {row.metric for row in rows} == {"overlap@4", "rbo"}
     assert all(row.low is None for row in rows) and np.isfinite([row.value for row in rows]).all()

@@ -93,7 +93,7 @@ def test_what_is_wrong_with_a_file_of_questions_is_said(tmp_path: Path) -> None:
         read_questions(RagConfig())
     with pytest.raises(UserError, match="line 2 has no question .it has answer"):
         asked(jsonl(tmp_path / "a.jsonl", {"question": "Why?"}, {"answer": "So."}))
-    with pytest.raises(UserError, match="more than one question with the id 'x'"):
+    with pytest.raises(UserError, match="Two questions have the id 'x'"):
         asked(jsonl(tmp_path / "b.jsonl", {"id": "x", "question": "Why?"}, {"id": "x", "question": "How?"}))
     with pytest.raises(UserError, match="Line 1 of .* no object"):
         (tmp_path / "c.jsonl").write_text("3\n")

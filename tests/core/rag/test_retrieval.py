@@ -120,7 +120,7 @@ def test_what_is_not_known_is_empty_with_a_reason() -> None:
         if row.level == "passage":
             assert row.value is None and row.n == 0 and "no question here has a passage" in row.reason
         else:
-            assert row.value is not None and row.low is None and row.reason == "no interval: one question"
+            assert row.value is not None and row.low is None and row.reason == "no interval: 1 question, fewer than 6"
 
 
 def test_the_table_grades_what_it_can() -> None:

@@ -15,7 +15,7 @@ from core.config import RagConfig
 from core.errors import UserError
 from core.rag.run import run
 from core.runs import Workspace
-from core.wording import signed, three
+from core.wording import three
 
 DOCUMENTS = {
     "plants.md": "# Plants\n\n[1] Patience is a bitter plant, but it has sweet fruit.\n\n[2] The oak grows slowly and lives long.\n",
@@ -123,7 +123,7 @@ def test_the_finding_ends_the_run_and_says_the_tables_figures(compared):
     finding = compared.outputs["finding"]
     best = scores.drop("base + none").idxmin()
     assert f"perplexity of base + none is {three(scores['base + none'])} on 3 questions" in finding
-    assert f"({best}, best of 4) {signed(scores[best] - scores['base + none'])}" in finding
+    assert f"({best}, best of 4) {three(scores[best])}" in finding and "is not seen to help" in finding  # three questions prove nothing
 
 
 def test_variants_are_answered_and_compared(compared):
