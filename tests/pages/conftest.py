@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import runs
 from core.jobs import local, locks
-from tests.pages import sample
+from tests.pages import sample, sample_rag
 
 APP = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 PAGES = ("overview", "data", "train", "merge", "evaluate", "judge", "arena", "rag", "claims", "jobs")
@@ -40,6 +40,7 @@ def state(request: pytest.FixtureRequest) -> Iterator[str]:
     held = []
     if request.param in ("full", "running"):
         sample.everything()
+        sample_rag.compare()
     if request.param == "running":
         queued = runs.create("evaluate", {"models": ["all"]})
         held = [locks.take(run.run_id) for run in (sample.train("running"), queued)]
