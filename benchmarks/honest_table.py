@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pandas as pd  # noqa: E402
 
+from benchmarks.markdown import head, row  # noqa: E402
 from core import judging, queries, results, verdict_findings
 from core.judge import audit
 from core.queries import OWN, Evaluation
@@ -29,32 +30,32 @@ def perplexities(found: Evaluation) -> list[str]:
     """Perplexity per category; bold: the 95 % interval of the difference to the base excludes zero."""
     models = found.compared
     table = queries.gains(found, models).set_index(["category", "model"])
-    lines = _head("perplexity (lower is better)", "n", found.baseline, *models, "best other adapter")
+    lines = head("perplexity (lower is better)", "n", found.baseline, *models, "best other adapter")
     for category in [*found.categories, ALL]:
         cells = [table.loc[category, model] for model in models]
         marks = [f"**{three(cell.value)}**" if cell.low > 0 or cell.high < 0 else three(cell.value) for cell in cells]
-        lines.append(_row(category, str(int(cells[0].n)), three(cells[0].base), *marks, _best_other(found, category)))
+        lines.append(row(category, str(int(cells[0].n)), three(cells[0].base), *marks, _best_other(found, category)))
     drops = [table.loc[ALL, model] for model in models]
-    lines.append(_row("drop from base, 95 % interval", "", "", *(f"{three(d.low)} to {three(d.high)}" for d in drops), ""))
+    lines.append(row("drop from base, 95 % interval", "", "", *(f"{three(d.low)} to {three(d.high)}" for d in drops), ""))
     return lines
 
 
 def other_metrics(found: Evaluation) -> list[str]:
     """Means of the categories' scores, each category scored by itself."""
-    lines = _head("mean over the categories (higher is better)", found.baseline, *found.compared)
+    lines = head("mean over the categories (higher is better)", found.baseline, *found.compared)
     for metric in filter(set(found.scores["metric"]).__contains__, OTHER_METRICS):
         scores = found.scores[(found.scores["metric"] == metric) & (found.scores["category"] != ALL)].set_index(["category", "model"])
         cells = []
         for model in (found.baseline, *found.compared):
             who = [(category, found.own(category) if model == OWN else model) for category in found.categories]
             cells.append(three(scores.loc[who, "value"].mean()))
-        lines.append(_row(metric, *cells))
+        lines.append(row(metric, *cells))
     return lines
 
 
 def verdicts(found: Evaluation) -> list[str]:
     """Wins, ties and losses by every judge of this evaluation, with its audit; a red card withholds who won."""
-    lines = _head(
+    lines = head(
         "judged", "judge", "wins", "ties", "losses", "lost", "win rate, 95 % interval", "changed with the order", "first shown won", "audit"
     )
     for run in reversed(judging.runs_on(found.run)):
@@ -71,7 +72,7 @@ def _verdict_row(table: pd.DataFrame, card: dict[str, results.AuditFigure]) -> s
     won = [str(int(rate[word])) for word in ("wins", "ties", "losses", "failed")]
     share = f"{percent(rate.win_rate)} ({percent(rate.low)} to {percent(rate.high)})" if light != "red" else "withheld"
     order = [percent(card[name].value) for name in ("flip_rate", "first_position_rate")]
-    return _row(who, verdict_findings.judge_name(table), *won, share, *order, light)
+    return row(who, verdict_findings.judge_name(table), *won, share, *order, light)
 
 
 def _best_other(found: Evaluation, category: str) -> str:
@@ -81,14 +82,6 @@ def _best_other(found: Evaluation, category: str) -> str:
     others = [model for model in found.of_role("own") if model != found.own(category)]
     answers = found.answers[found.answers["category"] == category]
     return three(min((queries.perplexity(answers[answers["model"] == model]) for model in others), default=None))
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), _row(*["---"] * len(cells))]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np  # noqa: E402
 from scipy import stats  # noqa: E402
 
+from benchmarks.markdown import head, row  # noqa: E402
 from core.merge import ROUTERS  # noqa: E402
 from core.results import ALL  # noqa: E402
 
@@ -55,13 +56,13 @@ def table(measured: Sequence[Measured]) -> list[str]:
     """Markdown: a row per model, mean with its interval, and each category; means over the homes."""
     categories = [name for name in measured[0].losses["base"] if name != ALL]
     title = f"test loss, nats per answer token (n = {measured[0].questions})"
-    lines = [_row(title, "mean", "95 % interval", *categories), _row(*["---"] * (3 + len(categories)))]
+    lines = head(title, "mean", "95 % interval", *categories)
     for model, label in LABELS.items():
         if not all(model in each.losses for each in measured):
             continue
         means = {category: np.mean([each.losses[model][category] for each in measured]) for category in (ALL, *categories)}
         low, high = _interval(measured, model)
-        lines.append(_row(label, f"{means[ALL]:.3f}", f"{low:.3f} to {high:.3f}", *(f"{means[name]:.3f}" for name in categories)))
+        lines.append(row(label, f"{means[ALL]:.3f}", f"{low:.3f} to {high:.3f}", *(f"{means[name]:.3f}" for name in categories)))
     return lines
 
 
@@ -122,7 +123,3 @@ def _interval(measured: Sequence[Measured], model: str) -> tuple[float, float]:
     means = [each.losses[model][ALL] for each in measured]
     half = stats.t.ppf(0.975, len(means) - 1) * stats.sem(means)
     return float(np.mean(means) - half), float(np.mean(means) + half)
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

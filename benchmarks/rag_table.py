@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.markdown import head, row  # noqa: E402
 from core import rag_findings, rag_tables  # noqa: E402
 from core.rag import NONE  # noqa: E402
 from core.rag_tables import RagRun  # noqa: E402
@@ -26,14 +27,14 @@ def main() -> None:
 
 def retrieval(found: RagRun) -> list[str]:
     """Each pipeline's figures on passages (documents for 'parent'), with intervals, and its seconds."""
-    lines = _head("pipeline", "what is found", *FOUND, "seconds per question")
+    lines = head("pipeline", "what is found", *FOUND, "seconds per question")
     table = found.retrieval[found.retrieval["category"] == ALL].set_index(["pipeline", "level", "metric"])
     for pipeline in found.retrievers:
         for level in ("passage", "document"):
             cells = [table.loc[(pipeline, level, metric)] for metric in FOUND]
             told = [f"{cell.value:.3f} ({cell.low:.3f} to {cell.high:.3f})" for cell in cells]
             seconds = found.retrieval[(found.retrieval["pipeline"] == pipeline) & (found.retrieval["metric"] == "seconds")]["value"].iloc[0]
-            lines.append(_row(pipeline, level, *told, three(seconds)))
+            lines.append(row(pipeline, level, *told, three(seconds)))
     return lines
 
 
@@ -42,10 +43,10 @@ def grid(found: RagRun, metric: str) -> list[str]:
     table = rag_tables.grid(found, metric)
     table = table[table["category"] == ALL].set_index(["generator", "pipeline"])
     pipelines = list(dict.fromkeys(found.cells["pipeline"]))
-    lines = _head(metric, *pipelines)
+    lines = head(metric, *pipelines)
     for generator in dict.fromkeys(found.cells["generator"]):
         cells = [table.loc[(generator, pipeline)] for pipeline in pipelines]
-        lines.append(_row(generator, *(f"**{three(cell.value)}**" if cell.clear else three(cell.value) for cell in cells)))
+        lines.append(row(generator, *(f"**{three(cell.value)}**" if cell.clear else three(cell.value) for cell in cells)))
     return lines
 
 
@@ -57,14 +58,6 @@ def sentences(found: RagRun) -> list[str]:
     best = [row for row in pairs.itertuples() if row.pipeline != NONE]
     said += [rag_findings.fixed(found, "rougeL", row.generator, row.pipeline) for row in best if row.pipeline == "hybrid"]
     return [f"- {each}" for each in said if each]
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), _row(*["---"] * len(cells))]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

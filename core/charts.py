@@ -31,16 +31,25 @@ def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list
     indexed = table.set_index(["category", "model"])
     indexed = indexed[~indexed.index.duplicated()]
     grid = {name: [[_cell(indexed, category, model, name) for model in models] for category in categories] for name in _CELL}
-    most = max((abs(gain) for row in grid["gain"] for gain in row if gain is not None), default=0) or 1
     text = [
         [f"{three(value)} {mark or ''}".rstrip() for value, mark in zip(*rows, strict=True)]
         for rows in zip(grid["value"], grid["mark"], strict=True)
     ]
+    hover = [[_hover(indexed, category, model, metric) for model in models] for category in categories]
+    figure = gain_map(grid["gain"], models, categories, text, hover)
+    return dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
+
+
+def gain_map(
+    gains: list[list[float | None]], across: list[str], down: list[str], text: list[list[str]], hover: list[list[str]]
+) -> go.Figure:
+    """A heat map of gains over a baseline, [down, across], with a text in each cell; undressed."""
+    most = max((abs(gain) for row in gains for gain in row if gain is not None), default=0) or 1
     figure = go.Figure(
         go.Heatmap(
-            z=grid["gain"],
-            x=models,
-            y=categories,
+            z=gains,
+            x=across,
+            y=down,
             text=text,
             texttemplate="%{text}",
             zmin=-most,
@@ -50,13 +59,13 @@ def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list
             ygap=2,
             colorscale=DIVERGING,
             textfont={"color": INK},
-            hovertext=[[_hover(indexed, category, model, metric) for model in models] for category in categories],
+            hovertext=hover,
             hoverinfo="text",
         )
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(models) > 4 else 0)
-    return dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
+    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(across) > 4 else 0)
+    return figure
 
 
 _CELL = ("value", "gain", "mark")

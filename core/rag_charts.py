@@ -46,28 +46,11 @@ def grid(table: pd.DataFrame, metric: str, generators: Sequence[str], pipelines:
     """Generators down, pipelines across: rag_tables.grid of one category, coloured by the gain over the baseline, with its marks."""
     cells = table.set_index(["generator", "pipeline"])
     found = [[cells.loc[(down, across)] if (down, across) in cells.index else None for across in pipelines] for down in generators]
-    gains = [[_gain(cell) for cell in row] for row in found]
-    most = max((abs(gain) for row in gains for gain in row if gain is not None), default=0) or 1
-    figure = go.Figure(
-        go.Heatmap(
-            z=gains,
-            x=[label(name) for name in pipelines],
-            y=list(generators),
-            text=[[_said(cell) for cell in row] for row in found],
-            texttemplate="%{text}",
-            zmin=-most,
-            zmax=most,
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            colorscale=charts.DIVERGING,
-            textfont={"color": charts.INK, "size": 14},
-            hovertext=[[_hover(cell, metric, baseline) for cell in row] for row in found],
-            hoverinfo="text",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
-    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(pipelines) > 4 else 0, type="category")
+    gains, text = [[_gain(cell) for cell in row] for row in found], [[_said(cell) for cell in row] for row in found]
+    hover = [[_hover(cell, metric, baseline) for cell in row] for row in found]
+    figure = charts.gain_map(gains, [label(name) for name in pipelines], list(generators), text, hover)
+    figure.update_traces(textfont_size=14)
+    figure.update_xaxes(type="category").update_yaxes(type="category")
     return charts.dress(figure, 44 * len(generators) + (120 if len(pipelines) > 4 else 60), legend=False)
 
 

@@ -22,8 +22,6 @@ OUTCOMES = {
     "harm": "made worse",
 }
 """What an outcome of fixes.csv is called: what mended the base model's answer."""
-SEPARATOR = " | "
-"""Between ids in one cell of a table."""
 
 
 @dataclass(frozen=True)
@@ -239,8 +237,3 @@ def answer_of(found: RagRun, generator: str, pipeline: str, question_id: str, va
     same = (answers["generator"] == generator) & (answers["pipeline"] == pipeline) & (answers["variant"] == variant)
     mine = answers[same & (answers["question_id"] == question_id)]
     return mine.iloc[0] if len(mine) else None
-
-
-def ids(cell: str) -> list[str]:
-    """Ids that stand in one cell."""
-    return [part for part in cell.split(SEPARATOR) if part]

@@ -6,12 +6,12 @@ import streamlit as st
 
 from core import paths, rag_tables
 from core.config import RagConfig
+from core.queries import OWN
 from core.rag_tables import RagRun
 from core.wording import count, duration, plain
 from pages import form
 
 FIELDS = ["docs_dir", "question", "questions", "pipelines", "models", "top_k", "limit", "metrics", "max_new_tokens"]
-OWN = "own"
 
 
 def show() -> None:

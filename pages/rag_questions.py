@@ -6,6 +6,7 @@ import streamlit as st
 from core import rag_charts, rag_tables
 from core.rag import NONE
 from core.rag_tables import RagRun
+from core.results.rag import parts
 from core.wording import count, plain, three
 from pages import rag_cards
 from pages.rag_cards import Column
@@ -60,7 +61,7 @@ def _question(found: RagRun, asked: pd.Series) -> None:
         with st.container(border=True):
             st.caption("Reference")
             st.text(asked["answer"])
-    gold = set(rag_tables.ids(asked["gold_passages"]))
+    gold = set(parts(asked["gold_passages"]))
     most = int(found.run.config.get("top_k") or 3)
     found_by = rag_tables.rankings(found, asked["question_id"], most)
     generator = str(st.session_state.get("answers_of") or next(iter(found.generators), ""))

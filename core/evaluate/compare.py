@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core import results
+from core.answering.models import OWN
 from core.metrics.batch import Measure
 from core.metrics.paired import Cell, tested
-
-OWN = "own"
-"""The stand-in for each category's own adapter."""
 
 
 def compare(

@@ -17,6 +17,7 @@ from core.metrics import METRICS
 from core.metrics.batch import of_answers
 from core.metrics.scores import measure, of_each, score, table
 from core.models.load import BaseModel, load
+from core.results.table import Tables
 from core.runs import Workspace
 from core.wording import count
 
@@ -49,7 +50,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     empty |= {results.GENERAL: ""} if others else {}
     measures = measure(of_answers(answers, base, config.encoder, config.max_seq_length), config.metrics, workspace.say)
     scores, rows = score(answers, measures, empty, config.seed), [model.row for model in models]
-    tables: dict[str, tuple[Sequence[results.Row], type[results.Row]]] = {
+    tables: Tables = {
         "models": (rows, results.Model),
         "answers": (answers, results.Answer),
         "scores": (scores, results.Score),

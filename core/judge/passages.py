@@ -11,6 +11,7 @@ from core.config import JudgeConfig
 from core.errors import UserError
 from core.judge import answers, prompt
 from core.judge.answers import Pair, Pairs
+from core.results.rag import parts
 from core.wording import count, listed
 
 
@@ -42,9 +43,7 @@ def _read(file: Path, prompt_id: str) -> dict[tuple[str, str], str]:
     table = results.read(tables[1], results.Passage)
     texts = dict(zip(table["passage"], table["text"], strict=True))
     return {
-        (row.model, row.asked): "\n\n".join(
-            f"Passage {place}:\n{texts[name]}" for place, name in enumerate(filter(None, row.passages.split(" | ")), 1)
-        )
+        (row.model, row.asked): "\n\n".join(f"Passage {place}:\n{texts[name]}" for place, name in enumerate(parts(row.passages), 1))
         for row in rows[rows["variant"] == ""].itertuples()
     }
 

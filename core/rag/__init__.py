@@ -1,9 +1,13 @@
-"""Retrieval-augmented generation, compared: what each pipeline finds, and what each model makes of it.
+"""Retrieval-augmented generation, compared: what each pipeline finds, and what each model makes of it. run.py is the verb.
 
-documents.py reads a folder; chunking.py cuts it into passages; index.py keeps them with their vectors; questions.py says what is asked, and
-what should be found. A pipeline ranks passages: `retrieve(index, questions, k)`. retrieval.py scores the rankings against gold passages,
-differences.py against each other, embedding_quality.py the vectors themselves. grid.py asks every model with the passages of every
-pipeline; consistency.py and grounding.py look at the answers. run.py is the verb.
+- The index: documents.py and readers.py read a folder, chunking.py cuts it into passages, embedding.py embeds them; store.py,
+  passage_table.py and bm25.py keep them, and index.py opens it all.
+- What is asked: questions.py reads it, writing.py lets the base model write some, relevance.py says what should be found.
+- What is found: pipelines.py (with rerank.py) ranks passages, rankings.py is what comes out. retrieval.py scores rankings by rank_measures.py,
+  differences.py holds them against each other, embedding_quality.py looks at the vectors themselves.
+- What is answered: answers.py chooses questions (seen.py: none that an adapter was trained on), grid.py asks every generator with the
+  passages of every pipeline (prompts.py), scoring.py and fixes.py hold the cells against each other; grounding.py and consistency.py
+  look at the answers, by sentences.py, cosines.py and entailment.py.
 """
 
 from core.registry import Entry

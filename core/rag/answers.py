@@ -14,20 +14,16 @@ from core.models.load import BaseModel
 from core.rag import PIPELINES, cosines, grounding
 from core.rag.consistency import consistency
 from core.rag.entailment import Entailment
-from core.rag.grid import Given, Probe, Read, Reading, cell
-from core.rag.grid import answer as fill
+from core.rag.grid import Given, Probe, Read, Reading, cell, fill
 from core.rag.index import Index
 from core.rag.pipelines import rank
 from core.rag.questions import Asked
-from core.rag.rankings import Ranking
+from core.rag.rankings import Rankings
 from core.rag.scoring import scored
 from core.rag.seen import seen
+from core.results.table import Tables
 from core.runs import Workspace
 from core.wording import count, listed
-
-Tables = dict[str, tuple[Sequence[results.Row], type[results.Row]]]
-Rankings = Mapping[str, Mapping[str, Ranking]]
-"""Pipeline -> question id -> what was found."""
 
 
 @dataclass(frozen=True)

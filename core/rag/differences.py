@@ -3,7 +3,7 @@
 Rankings of 'parent' are of sections: with it, the other's passages count as the sections that they stand in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations, permutations
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from core import results
 from core.config import RagConfig
 from core.rag import NONE
-from core.rag.rankings import Ranking
+from core.rag.rankings import Ranking, Rankings
 from core.rag.relevance import Relevance
 from core.rag.retrieval import means
 
@@ -21,9 +21,7 @@ _PARENT = "parent"
 _DEEP = 10
 
 
-def overlaps(
-    run_id: str, rankings: Mapping[str, Mapping[str, Ranking]], config: RagConfig, relevance: Relevance | None = None
-) -> list[results.Overlap]:
+def overlaps(run_id: str, rankings: Rankings, config: RagConfig, relevance: Relevance | None = None) -> list[results.Overlap]:
     """Rows of overlaps.csv: of each pair of pipelines and question `overlap@k` (k: top_k, and 10) and `rbo`, and the means of questions.
 
     With `relevance` also `gold_missed_by_other@k`, for both orders of a pair: whether the first finds gold among its top_k, and the other
@@ -60,7 +58,7 @@ def rbo(one: Sequence[str], other: Sequence[str], p: float = P) -> float:
     return (1 - p) / p * (agreed + assumed) + beyond * p**depth
 
 
-def _alike(run_id: str, ours: str, theirs: str, rankings: Mapping[str, Mapping[str, Ranking]], config: RagConfig) -> list[results.Overlap]:
+def _alike(run_id: str, ours: str, theirs: str, rankings: Rankings, config: RagConfig) -> list[results.Overlap]:
     by_section = _PARENT in (ours, theirs)
     depths = sorted({config.top_k, _DEEP} if config.candidates >= _DEEP else {min(config.top_k, config.candidates)})
     metrics = [*(f"overlap@{k}" for k in depths), "rbo"]
@@ -73,9 +71,7 @@ def _alike(run_id: str, ours: str, theirs: str, rankings: Mapping[str, Mapping[s
     return _rows(run_id, (ours, theirs), questions, metrics, values, config)
 
 
-def _missed(
-    run_id: str, ours: str, theirs: str, rankings: Mapping[str, Mapping[str, Ranking]], relevance: Relevance, config: RagConfig
-) -> list[results.Overlap]:
+def _missed(run_id: str, ours: str, theirs: str, rankings: Rankings, relevance: Relevance, config: RagConfig) -> list[results.Overlap]:
     """1 where `ours` finds a gold passage (section) among its top_k, and `theirs` doesn't."""
     questions = [question for question in rankings[ours] if question in relevance.passages and question in rankings[theirs]]
     values = [
@@ -85,7 +81,7 @@ def _missed(
     return _rows(run_id, (ours, theirs), questions, [f"gold_missed_by_other@{config.top_k}"], values, config)
 
 
-def _hit(rankings: Mapping[str, Mapping[str, Ranking]], pipeline: str, question: str, relevance: Relevance, k: int) -> bool:
+def _hit(rankings: Rankings, pipeline: str, question: str, relevance: Relevance, k: int) -> bool:
     gold = (relevance.sections if pipeline == _PARENT else relevance.passages)[question]
     return any(gold.get(each, 0) > 0 for each in rankings[pipeline][question].passages[:k])
 

@@ -20,6 +20,7 @@ from core.data.read import QA
 from core.models.choosing import GREEDY, Sampling
 from core.models.load import BaseModel
 from core.rag.prompts import fitting
+from core.results.rag import BETWEEN, SEPARATOR
 from core.runs import Workspace
 
 UNIT = 8
@@ -63,10 +64,10 @@ Read = Callable[[str, str], Reading]
 
 def cell(generator: str, pipeline: str) -> str:
     """The name of a cell of the grid."""
-    return f"{generator}{results.rag.BETWEEN}{pipeline}"
+    return f"{generator}{BETWEEN}{pipeline}"
 
 
-def answer(
+def fill(
     config: RagConfig,
     base: BaseModel,
     models: Sequence[Model],
@@ -171,7 +172,7 @@ class _Unit:
             reply.generation.text,
             reply.generation.finish,
             prompt_tokens,
-            " | ".join(self._used[reply.question]),
+            SEPARATOR.join(self._used[reply.question]),
             reading.seconds,
             seconds,
         )

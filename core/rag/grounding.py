@@ -16,6 +16,7 @@ from core.metrics.batch import Measure, mean, mean_of_some
 from core.rag.cosines import Embed, embedded
 from core.rag.entailment import ENTAILMENT, Entailment
 from core.rag.sentences import sentences, words
+from core.results.rag import parts
 
 SUPPORTED = 0.6
 """Least support of a sentence that is supported."""
@@ -74,7 +75,7 @@ def measures(
 
 def read(answer: results.RagAnswer) -> list[str]:
     """Ids of the passages that an answer read, best first."""
-    return answer.passages.split(" | ") if answer.passages else []
+    return parts(answer.passages)
 
 
 def _supports(pairs: Sequence[_Pair], passages: Mapping[str, str], embed: Embed) -> dict[_Pair, float]:

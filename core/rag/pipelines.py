@@ -6,6 +6,7 @@ counts ranks from 0, where Cormack et al. count from 1, and asks for a language 
 
 import math
 import time
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -100,9 +101,9 @@ class Scoring(BaseRetriever):
         self._places = index.by_id
         super().__init__()
 
+    @abstractmethod
     def scores(self, question: str) -> dict[str, float]:
         """Scores of what was found, by id."""
-        raise NotImplementedError
 
     def best(self, question: str) -> list[tuple[str, float]]:
         """(id, score), best first."""

@@ -46,6 +46,10 @@ class Ranking:
         return [document for document, _ in best_first(best.items())]
 
 
+Rankings = Mapping[str, Mapping[str, Ranking]]
+"""Pipeline -> question id -> what was found."""
+
+
 def best_first(scores: Iterable[tuple[str, float]] | Mapping[str, float], most: int | None = None) -> list[tuple[str, float]]:
     """(id, score) pairs ordered as trec_eval does: by score in single precision, the later id first where two are the same."""
     pairs = scores.items() if isinstance(scores, Mapping) else scores

@@ -16,15 +16,13 @@ from core.metrics import paired
 from core.metrics.batch import mean
 from core.rag import NONE, rank_measures
 from core.rag.questions import Asked
-from core.rag.rankings import Ranking
+from core.rag.rankings import Ranking, Rankings
 from core.rag.relevance import Grades, Relevance
 from core.wording import count
 
 if TYPE_CHECKING:
     from core.rag.index import Index
 
-Rankings = Mapping[str, Mapping[str, Ranking]]
-"""Pipeline -> question id -> what was found."""
 PASSAGE, DOCUMENT = "passage", "document"
 COMPARED = ("hit_rate@5", "mrr", "ndcg@10")
 """Measures by which pipelines are held against each other, as far as candidates reach."""

@@ -8,14 +8,16 @@ from core.config import RagConfig
 from core.errors import shown
 from core.models.load import BaseModel, load
 from core.rag import NONE, PIPELINES, differences, embedding_quality, grounding, retrieval
-from core.rag.answers import Answered, Tables, answer, generators
+from core.rag.answers import Answered, answer, generators
 from core.rag.index import Index, open_index
 from core.rag.pipelines import rank
 from core.rag.questions import TYPED, Asked, check_ids, read_questions
-from core.rag.rankings import Ranking
+from core.rag.rankings import Rankings
 from core.rag.relevance import Relevance, grades
 from core.rag.writing import generate
 from core.rag_tables import RagRun
+from core.results.rag import SEPARATOR
+from core.results.table import Tables
 from core.runs import Workspace
 from core.wording import count, listed
 
@@ -70,7 +72,7 @@ def _tell(index: Index, workspace: Workspace) -> None:
     workspace.say(f"{count(len(index.passages), 'passage')} of {documents}. Opened in {index.seconds:.1f} s.")
 
 
-def _rank(config: RagConfig, index: Index, asked: Sequence[Asked], workspace: Workspace) -> dict[str, dict[str, Ranking]]:
+def _rank(config: RagConfig, index: Index, asked: Sequence[Asked], workspace: Workspace) -> Rankings:
     """What each pipeline finds for each question."""
     total, rankings = len(config.pipelines) * len(asked), {}
     for place, name in enumerate(config.pipelines):
@@ -89,7 +91,7 @@ def _found(
     index: Index,
     asked: Sequence[Asked],
     relevance: Relevance,
-    rankings: dict[str, dict[str, Ranking]],
+    rankings: Rankings,
     workspace: Workspace,
 ) -> Tables:
     """The tables of what was found."""
@@ -125,8 +127,8 @@ def _questions(workspace: Workspace, asked: Sequence[Asked], relevance: Relevanc
             each.answer,
             each.category,
             each.source,
-            " | ".join(_relevant(relevance.documents.get(each.id, {}))),
-            " | ".join(_relevant(relevance.passages.get(each.id, {}))),
+            SEPARATOR.join(_relevant(relevance.documents.get(each.id, {}))),
+            SEPARATOR.join(_relevant(relevance.passages.get(each.id, {}))),
             int(each.id in answered.seen),
             int(each.id in answered.asked),
         )

@@ -14,9 +14,9 @@ from core.rag import NONE
 from core.rag.fixes import fixes
 from core.rag.grid import Given, cell
 from core.rag.questions import Asked
+from core.results.table import Tables
 from core.runs import Workspace
 
-Tables = dict[str, tuple[Sequence[results.Row], type[results.Row]]]
 API = "bundled"
 """Encoder of BERTScore where a server embeds the passages."""
 

@@ -9,6 +9,13 @@ from core.results.table import Row
 
 BETWEEN = " + "
 """What stands between generator and pipeline in a cell's name; no other model's name has it."""
+SEPARATOR = " | "
+"""Between several ids in one place of a table."""
+
+
+def parts(ids: str) -> list[str]:
+    """The ids in one place of a table."""
+    return [part for part in ids.split(SEPARATOR) if part]
 
 
 @dataclass(frozen=True)

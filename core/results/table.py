@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,10 @@ class Row:
     def columns(cls) -> list[str]:
         """The table's columns, in order."""
         return [each.name for each in fields(cls)]
+
+
+Tables = dict[str, tuple[Sequence[Row], type[Row]]]
+"""Tables that are to be written, by name."""
 
 
 def write(path: Path, rows: Iterable[Row], row_type: type[Row]) -> Path:

@@ -54,6 +54,8 @@ def test_numbers_from_text():
         (RagConfig, {"chunk_size": 64, "chunk_overlap": 64}, "chunk_overlap=64 is not below chunk_size=64"),
         (RagConfig, {"chunk_size": 256, "parent_size": 128}, "parent_size=128 is below chunk_size=256"),
         (RagConfig, {"pipelines": "none,bm25", "answer_with": "dense"}, "answer_with=dense is not among pipelines=none,bm25"),
+        (RagConfig, {"top_k": 5, "candidates": 4}, "top_k=5 is more than the candidates=4"),
+        (RagConfig, {"max_new_tokens": 64, "max_seq_length": 64}, "max_new_tokens=64 leaves no room for a prompt"),
         (RagConfig, {"pipelines": "bm52"}, "Unknown pipeline 'bm52'. Choose one of: none, dense, bm25"),
     ],
 )

@@ -2,9 +2,6 @@
 
 import asyncio
 import csv
-import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,13 +16,9 @@ from core.config import ArenaConfig
 from core.judge import arena
 from core.results import Vote
 from core.runs import Workspace
-from tests.pages.conftest import APP
-from tests.pages.test_browser import CHROMIUM, FLAGS, PATIENCE_MS, _wait_for
+from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, App
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: install Debian's package chromium to look at the pages"),
-]
+pytestmark = MARKS
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed: pip install playwright")
 
 BASE, TUNED, THIRD = "Quagga-7B-base", "okapi_tuned", "numbat"
@@ -89,15 +82,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LYCEUM_HOME", str(home))
         opened = open_round(home / "answers")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.headless", "true"]
-        process = subprocess.Popen(command, cwd=APP.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(f"http://127.0.0.1:{port}")
-    yield Server(f"http://127.0.0.1:{port}", opened, home)
-    process.terminate()
-    process.wait(20)
+        app = App.start()
+    yield Server(app.wait(), opened, home)
+    app.end()
 
 
 def open_round(folder: Path) -> str:

@@ -142,6 +142,14 @@ def test_a_harmful_pipeline_is_called_harmful() -> None:
     assert said.startswith("RAG alone harms.") and "tuning" not in said
 
 
+def test_where_nobody_answered_without_passages_nothing_is_said_to_help() -> None:
+    run = sample_rag.compare()
+    cells = results.read(run.path / "cells.csv", results.Cell)
+    cells[cells["pipeline"] != "none"].to_csv(run.path / "cells.csv", index=False)
+    said = rag_findings.headline(RagRun(run))
+    assert "finds a gold" in said and "helps" not in said and "seen to help" not in said
+
+
 @pytest.mark.parametrize(
     ("name", "group"), [("a/b/c.md", "a"), ("dhammapada-01.md", "dhammapada"), ("42.txt", "42"), ("notes.md", "notes")]
 )

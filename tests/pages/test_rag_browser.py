@@ -2,9 +2,6 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +12,9 @@ from core.config import RagConfig, ServeConfig
 from core.serve import client, resident
 from core.serve.resident import Engine
 from tests.pages import sample_rag
-from tests.pages.conftest import APP
-from tests.pages.test_browser import CHROMIUM, FLAGS, PATIENCE_MS, WIDER, _wait_for
+from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, WIDER, App
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: install Debian's package chromium to look at the pages"),
-]
+pytestmark = MARKS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
 QUESTION = "Who keeps the honey of the bees?"
@@ -48,18 +41,12 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterato
         environment.setenv("LYCEUM_HOME", str(tmp_path_factory.mktemp("home")))
         environment.setenv("LYCEUM_CACHE", str(tmp_path_factory.mktemp("cache")))
         sample_rag.compare()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.headless", "true"]
-        process = subprocess.Popen(command, cwd=APP.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        app = App.start()
         engine = resident.start(ServeConfig(base_model=str(tiny_base)))
-    address = f"http://127.0.0.1:{port}"
-    _wait_for(address)
+    address = app.wait()
     yield Served(address, engine, docs)
-    process.terminate()
     os.kill(engine.pid, signal.SIGTERM)
-    process.wait(20)
+    app.end()
 
 
 @pytest.fixture

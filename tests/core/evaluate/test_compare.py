@@ -126,3 +126,13 @@ def test_more_cells_get_more_resamples_so_that_holm_can_tell():
     figures = values({f"m{place}": 9.0 for place in range(150)}, models=many, asked=asked)
     rows = compare(answers(many, asked), many, [mean("figure", figures, "")], seed=0)
     assert len(rows) == 300 and max(row.p_holm for row in rows) < 0.05
+
+
+@pytest.mark.parametrize(("questions", "tested"), [(5, False), (6, True)])
+def test_a_difference_is_tested_from_six_questions_on(questions, tested):
+    asked = ["a"] * questions
+    rows = by_cell(compare(answers(asked=asked), MODELS, [mean("figure", values({"merge": 9.0}, asked=asked), "")], seed=0))
+    row = rows["merge", "base", ALL]
+    assert row.difference == pytest.approx(9, abs=1)
+    assert (row.low is not None, row.p is not None, row.p_holm is not None) == (tested, tested, tested)
+    assert row.reason == ("" if tested else "no interval: 5 questions, fewer than 6")

@@ -127,3 +127,9 @@ def test_a_server_that_is_not_there(server: Any, monkeypatch: pytest.MonkeyPatch
     nowhere = IndexConfig(encoder="m", embedding_url="http://127.0.0.1:9/v1")
     with pytest.raises(UserError, match=r"http://127.0.0.1:9/v1 \(model 'm'\) can't be reached. Start it"):
         open_embedding(nowhere).embed(["a"])
+
+
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+def test_vectors_of_any_size_come_out_with_length_1(server: Any, size: float) -> None:
+    server.reply = lambda texts, request: (200, {"data": [{"index": 0, "embedding": [3 * size, 4 * size]}], "object": "list", "model": "m"})
+    assert open_embedding(config(server)).embed(["a"]).tolist() == [pytest.approx([0.6, 0.8])]

@@ -47,3 +47,8 @@ def test_a_gain_below_a_fifth_of_the_deviation_over_all_answers_counts_for_nothi
 
 def test_a_question_that_lacks_an_answer_has_no_row():
     assert fixes("r", CELLS, table(0.1, 0.9, 0.1, 0.5)[:3], {"Why?": "q1"}) == []
+
+
+def test_without_the_base_model_nothing_can_be_fixed():
+    tuned = [each for each in CELLS if each.role != "base"]
+    assert fixes("r", tuned, table(0.1, 0.9, 0.1, 0.5), {"Why?": "q1"}) == []

@@ -15,7 +15,7 @@ from core.models import load
 from core.models.choosing import Sampling
 from core.models.generate import generate
 from core.rag import grid
-from core.rag.grid import Probe, Reading, answer
+from core.rag.grid import Probe, Reading, fill
 from core.rag.prompts import user_text
 from core.runs import Workspace
 
@@ -54,7 +54,7 @@ def probes(count=3, **fields):
 
 def filled(base, generators, probes, workspace, **fields):
     config = RagConfig(pipelines=list(FOUND), models=["base", "own"], max_new_tokens=6, **fields)
-    return answer(config, base, generators, probes, lambda pipeline, text: Reading(FOUND[pipeline], 0.25), TEXTS, workspace)
+    return fill(config, base, generators, probes, lambda pipeline, text: Reading(FOUND[pipeline], 0.25), TEXTS, workspace)
 
 
 def workspace():
@@ -155,3 +155,10 @@ def test_the_kept_file_is_lines_of_json(base, generators):
     lines = [json.loads(line) for line in (place.scratch / "answers.jsonl").read_text().splitlines()]
     assert sum(len(line["answers"]) for line in lines) == len(given)
     assert results.RagAnswer(**lines[0]["answers"][0][0]) in [each.answer for each in given]
+
+
+def test_a_prompt_never_exceeds_what_the_base_model_sees(base, generators):
+    seen = base.model.config.max_position_embeddings
+    long = Probe("q", "", "patience " * seen, "", "cynic")
+    with pytest.raises(UserError, match=f"there is room for {seen - 6}"):
+        filled(base, generators, [long], workspace(), max_seq_length=8 * seen)

@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.models.embed import Encoder
 from core.rag import PIPELINES
 from core.rag.index import Index, open_index
-from core.rag.pipelines import rank
+from core.rag.pipelines import bm25, rank
 from core.rag.rankings import Ranking
 
 pytestmark = pytest.mark.bundled
@@ -213,3 +213,10 @@ def test_a_reranker_that_is_none_is_refused(index: Index, config: RagConfig, tmp
         ranked("rerank", index, config.model_copy(update={"reranker": str(several)}), "?")
     with pytest.raises(UserError, match="reranker=.*can't be loaded"):
         ranked("rerank", index, config.model_copy(update={"reranker": str(tmp_path / "nothing")}), "?")
+
+
+def test_documents_without_a_word_are_found_by_no_word(tmp_path: Path, config: RagConfig) -> None:
+    (tmp_path / "marks.md").write_text("!!! ??? ...")
+    wordless = config.model_copy(update={"docs_dir": str(tmp_path)})
+    [ranking] = rank(bm25(open_index(wordless, lambda *_: None, print), wordless), ["What is it?"])
+    assert ranking.found == []

@@ -126,3 +126,10 @@ def test_qrels_grade_documents(tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text("q 0 a.md 2\nq 0 elsewhere 1\nother 0 a.md 1\n")
     found = judged(index("a.md", borders=BETWEEN), "1", qrels=str(tmp_path / "qrels"))
     assert found.documents == {"q": {"a.md": 2, "elsewhere": 1}} and found.passages["q"].keys() == {"a.md:1"}
+
+
+def test_a_judged_document_may_be_named_by_its_file_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text("q 0 a.md 2\nq 0 elsewhere.md 1\n")
+    found = judged(index("s/a.md"), documents=(), qrels=str(tmp_path / "qrels"))
+    assert found.documents == {"q": {"s/a.md": 2, "elsewhere.md": 1}}
+    assert any("elsewhere.md" in note for note in found.notes)

@@ -1,0 +1,66 @@
+"""What tests in a real browser share: where Chromium is, and the app as a server of its own."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.pages.conftest import APP
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 90_000
+WIDER = "(() => { const m = document.querySelector('[data-testid=stMain]'); return m.scrollWidth - m.clientWidth })()"
+"""JavaScript: by how many pixels a page is wider than its window."""
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: install Debian's package chromium to look at the pages"),
+]
+
+
+@dataclass(frozen=True)
+class App:
+    """The app in a process of its own, in the environment that it was started in."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls) -> "App":
+        """On a free port; it isn't waited for."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.headless", "true"]
+        process = subprocess.Popen(command, cwd=APP.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return cls(f"http://127.0.0.1:{port}", process)
+
+    def wait(self) -> str:
+        """Until it answers. Returns its address."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=2)
+                return self.address
+            except OSError:
+                time.sleep(0.2)
+        raise TimeoutError(f"{self.address} did not answer within 60 s")
+
+    def end(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(20)
