@@ -3,8 +3,8 @@
 - The index: documents.py and readers.py read a folder, chunking.py cuts it into passages, embedding.py embeds them; store.py,
   passage_table.py and bm25.py keep them, and index.py opens it all.
 - What is asked: questions.py reads it, writing.py lets the base model write some, relevance.py says what should be found.
-- What is found: pipelines.py (with rerank.py) ranks passages, rankings.py is what comes out. retrieval.py scores rankings by rank_measures.py,
-  differences.py holds them against each other, embedding_quality.py looks at the vectors themselves.
+- What is found: pipelines.py (with rerank.py) ranks passages, rankings.py is what comes out. retrieval.py scores it by rank_measures.py,
+  differences.py holds pipelines against each other, embedding_quality.py looks at the vectors themselves.
 - What is answered: answers.py chooses questions (seen.py: none that an adapter was trained on), grid.py asks every generator with the
   passages of every pipeline (prompts.py), scoring.py and fixes.py hold the cells against each other; grounding.py and consistency.py
   look at the answers, by sentences.py, cosines.py and entailment.py.
