@@ -24,10 +24,15 @@ LOCAL: dict[str, Any] = {"trust_env": False, "verify": False}
 """No proxy and no certificates: it is plain HTTP on this machine, and reading certificates would cost more than an answer's start."""
 
 
+def shown(engine: Engine) -> dict[str, str]:
+    """Headers by which an engine knows a process of its own home; they stand for a key."""
+    return {"Authorization": f"Bearer {engine.token or 'none'}"}
+
+
 def health(engine: Engine) -> dict[str, Any]:
     """base_model, device, adapters (names), loaded, busy (a sentence; empty: nobody else computes), answers and losses under way."""
     try:
-        reply = httpx.get(f"{engine.address}/health", timeout=CONNECT_SECONDS, **LOCAL)
+        reply = httpx.get(f"{engine.address}/health", headers=shown(engine), timeout=CONNECT_SECONDS, **LOCAL)
         return dict(_checked(reply).json())
     except httpx.HTTPError as error:
         raise _gone(error) from None
@@ -69,7 +74,7 @@ def rag_answers(engine: Engine, session: str, settings: dict[str, Any], **fields
 def _events(engine: Engine, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     timeout = httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
     try:
-        with httpx.stream("POST", f"{engine.address}{path}", json=request, timeout=timeout, **LOCAL) as reply:
+        with httpx.stream("POST", f"{engine.address}{path}", json=request, headers=shown(engine), timeout=timeout, **LOCAL) as reply:
             if reply.status_code != 200:
                 reply.read()
             for line in _checked(reply).iter_lines():

@@ -1,6 +1,7 @@
 """The engine's process: `python -m core serve`, or detached `python -m core.serve.process CONFIG` (JSON of a ServeConfig)."""
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     from core.serve.engine import Engine
 
     engine = Engine(config)
-    word = resident.announce(resident.Engine(address, os.getpid(), config.base_model, runs.now()))
+    word = resident.announce(resident.Engine(address, os.getpid(), config.base_model, runs.now(), config.engine, secrets.token_hex(16)))
     engine.begin()
     say(f"The engine answers on {address}; OpenAI's clients find it at {address}/v1")
     try:

@@ -37,6 +37,10 @@ class Engine:
     pid: int
     base_model: str
     started_at: str
+    kind: str = "lyceum"
+    """lyceum or vllm: who computes."""
+    token: str = ""
+    """What this home's own processes show in place of a key."""
 
 
 def find() -> Engine | None:

@@ -72,7 +72,7 @@ def test_what_keeps_it_from_starting_is_said():
     ("words", "said"),
     [
         (["serve", "--port", "99999"], "port=99999 can't be used"),
-        (["serve", "--colour", "red"], "Unknown field '--colour' for serve. Choose among: --base_model, "),
+        (["serve", "--colour", "red"], "Unknown field '--colour' for serve. Choose among: --engine, --base_model, "),
         (["serve", "--stop", "--detach"], "not allowed with argument"),
     ],
 )
