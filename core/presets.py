@@ -49,3 +49,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 """By verb and name. `seven_schools` made what is shipped; `demo` must end within 12 minutes on two CPU cores, SmolLM2-135M in fp32."""
 
 PRESETS["plan"] = PRESETS["train"]
+
+GENERATION: dict[str, dict[str, Any]] = {
+    "creative": {"temperature": 0.9, "top_p": 0.95},
+    "deterministic": {"temperature": 0.3, "top_p": 0.85, "seed": 0},
+    "longer": {"max_tokens": 512},
+}
+"""How answers are drawn, by names that mean the same for every model. With its seed, deterministic gives the same answer each time."""

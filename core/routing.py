@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,13 @@ class Route:
 
     def weights(self, questions: Sequence[str]) -> Tensor:
         """Of a route by question: the weights of the adapters for each question, [questions, K], on the CPU."""
-        embedded = torch.from_numpy(Encoder(self.encoder).embed(questions))
+        embedded = torch.from_numpy(self._embedder.embed(questions))
         logits = embedded @ self.tensors[DIRECTIONS].cpu().T + self.tensors[BIAS].cpu()
         return largest(logits, self.temperature, self.top_k)
+
+    @cached_property
+    def _embedder(self) -> Encoder:
+        return Encoder(self.encoder)
 
     def token_weights(self, layer: str, x: Tensor) -> Tensor:
         """Of a route by token: x [rows, tokens, in] -> [rows, tokens, K], as `core.bank.Router` asks for it.

@@ -13,7 +13,8 @@ from core.serve.loaded import Loaded
 from core.serve.making import Making
 from core.serve.mixes import NO_NUMBERS, Mix, Plan
 from core.serve.saying import Saying
-from core.serve.stream import Stream
+from core.serve.stream import Event, Stream
+from core.serve.token_scores import Score, Telling, scores
 
 KEPT_ANSWERS = 4096
 PROMPT_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16384}
@@ -37,11 +38,14 @@ class Ask:
     """Texts that end the answer."""
     verbatim: bool = False
     """Keep blanks at both ends of the answer."""
+    top_scores: int | None = None
+    """Tell how probable each token was, and this many of the most probable ones at its place. None: don't."""
 
     @property
     def identity(self) -> Hashable:
         """Asks that have the same answer share it."""
-        return self.plan.identity, self.prompt, self.said, self.max_new_tokens, self.sampling, self.stop, self.verbatim
+        wanted = (self.max_new_tokens, self.sampling, self.stop, self.verbatim, self.top_scores)
+        return self.plan.identity, self.prompt, self.said, *wanted
 
     @property
     def full(self) -> bool:
@@ -59,6 +63,8 @@ class Answer:
     """stop or length."""
     tokens: int
     """Of the whole answer, without the end token."""
+    scores: tuple[Event, ...] = ()
+    """How probable its tokens were, where that was asked for."""
 
 
 @dataclass(eq=False)
@@ -72,6 +78,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     """Chosen so far, after those that stood already."""
     saying: Saying = field(init=False)
+    telling: Telling = field(default_factory=Telling)
     die: Random = field(init=False)
     listeners: list[tuple[Stream, str]] = field(default_factory=list)
     """Who hears of it, and under which key."""
@@ -98,8 +105,8 @@ class Row:
     def listen(self, stream: Stream, key: str) -> None:
         """From now on `stream` hears of the row; what was told before comes first."""
         self.listeners.append((stream, key))
-        if self.saying.text:
-            stream.tell(key=key, text=self.saying.text)
+        if self.saying.text or self.telling.told:
+            stream.tell(key=key, **_words(self.saying.text, self.telling.told))
 
     def tell(self, **event: Any) -> None:
         """Tell all listeners."""
@@ -114,17 +121,20 @@ class Row:
         """This row can't be answered."""
         self.answers.end_row(self, error=why)
 
-    def choose(self, token: int, ends: frozenset[int], tokenizer: Any) -> Answer | None:
+    def choose(self, token: int, score: Score | None, loaded: Loaded) -> Answer | None:
         """Add a token and tell what is new. Returns the answer when this finished it."""
-        ended = token in ends
+        ended = token in loaded.ends
         if not ended:
             self.tokens.append(token)
+            if score:
+                self.telling.add(score)
         full = self.length >= self.ask.max_new_tokens
-        new, stopped = self.saying.grow(tokenizer, self.tokens, final=ended or full)
-        if new:
-            self.tell(text=new)
+        new, stopped = self.saying.grow(loaded.base.tokenizer, self.tokens, final=ended or full)
+        scores = self.telling.up_to(self.saying.text, loaded.spelling, ended or full, stopped)
+        if new or scores:
+            self.tell(**_words(new, scores))
         finish = "stop" if ended or stopped else "length" if full else None
-        return Answer(self.saying.text, finish, self.length) if finish else None
+        return Answer(self.saying.text, finish, self.length, tuple(self.telling.told)) if finish else None
 
 
 class Answers:
@@ -213,12 +223,13 @@ class Answers:
         finished = []
         sound = logits.amax(-1).isfinite()  # NaN counts as the largest
         tokens = choose(logits, [row.ask.sampling for row in rows], [row.die for row in rows])
-        for row, token, is_sound in zip(rows, tokens, sound.tolist(), strict=True):
+        found = scores(logits, tokens, [row.ask.top_scores for row in rows])
+        for row, token, score, is_sound in zip(rows, tokens, found, sound.tolist(), strict=True):
             if not is_sound:
                 finished.append(row)
                 row.refuse(NO_NUMBERS)
                 continue
-            answer = row.choose(token, loaded.ends, loaded.base.tokenizer)
+            answer = row.choose(token, score, loaded)
             if answer:
                 finished.append(row)
                 self._remember(row.ask.identity, answer)
@@ -252,8 +263,8 @@ class Answers:
 
     def _tell_finished(self, stream: Stream, ask: Ask) -> None:
         answer = self._finished[ask.identity]
-        if answer.text:
-            stream.tell(key=ask.key, text=answer.text)
+        if answer.text or answer.scores:
+            stream.tell(key=ask.key, **_words(answer.text, answer.scores))
         stream.tell(key=ask.key, done=answer.finish, tokens=answer.tokens)
 
     def _remember(self, identity: Hashable, answer: Answer) -> None:
@@ -268,6 +279,11 @@ class Answers:
             stream.end()
             if self._streams.get(stream.session) is stream:
                 del self._streams[stream.session]
+
+
+def _words(text: str, scores: Sequence[Event]) -> Event:
+    """The event of new words."""
+    return {"text": text, "scores": list(scores)} if scores else {"text": text}
 
 
 def _mixes(rows: Sequence[Row]) -> list[Mix]:

@@ -8,7 +8,7 @@ Errors are UserErrors: what the engine says of a bad request, or that it is gone
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -71,20 +71,61 @@ def rag_answers(engine: Engine, session: str, settings: dict[str, Any], **fields
     return _events(engine, "/rag/answers", {"session": session, "settings": settings, **fields})
 
 
+def models(engine: Engine) -> list[str]:
+    """Names of the models that the engine offers, base first. Mixes of adapters are not listed."""
+    try:
+        reply = httpx.get(f"{engine.address}/v1/models", headers=shown(engine), timeout=CONNECT_SECONDS, **LOCAL)
+        return [str(each["id"]) for each in _checked(reply).json()["data"]]
+    except httpx.HTTPError as error:
+        raise _gone(error) from None
+
+
+def chat(engine: Engine, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A streamed chat completion, chunk by chunk, as OpenAI has them (platform.openai.com/docs/api-reference/chat-streaming)."""
+    return _events(engine, "/v1/chat/completions", {**request, "stream": True})
+
+
+def shares(engine: Engine, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a token was said. `request`: model, messages, answer (the text so far shown), token (its place among the answer's tokens).
+
+    Returns {token (its text), base and mix (log-probabilities in nats), shares (nats by adapter, together mix - base), tokens (texts)}.
+    """
+    try:
+        where, timeout = f"{engine.address}/console/shares", httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
+        return dict(_checked(httpx.post(where, json=dict(request), headers=shown(engine), timeout=timeout, **LOCAL)).json())
+    except httpx.HTTPError as error:
+        raise _gone(error) from None
+
+
 def _events(engine: Engine, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     timeout = httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
     try:
         with httpx.stream("POST", f"{engine.address}{path}", json=request, headers=shown(engine), timeout=timeout, **LOCAL) as reply:
             if reply.status_code != 200:
                 reply.read()
-            for line in _checked(reply).iter_lines():
-                if line.startswith("data: "):
-                    event = json.loads(line.removeprefix("data: "))
-                    if event.keys() == {"error"}:
-                        raise UserError(event["error"])
-                    yield event
+            for data in _data(_checked(reply)):
+                event = json.loads(data)
+                if event.keys() == {"error"}:
+                    raise UserError(_said(event["error"]))
+                yield event
     except httpx.HTTPError as error:
         raise _gone(error) from None
+
+
+def _data(reply: httpx.Response) -> Iterator[bytes]:
+    """What server-sent events carry, up to [DONE]. A line feed ends a line, and no other sign that Unicode counts as an end."""
+    rest = b""
+    for piece in reply.iter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            data = line.removeprefix(b"data:").strip()
+            if line.startswith(b"data:") and data != b"[DONE]":
+                yield data
+
+
+def _said(error: Any) -> str:
+    """The sentence of an error: itself, or OpenAI's `message`."""
+    return str(error["message"] if isinstance(error, dict) else error)
 
 
 def _checked(reply: httpx.Response) -> httpx.Response:

@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from core.adapter import Adapter
-from core.bank import AdapterBank, check_fit
+from core.bank import AdapterBank, Router, check_fit
 from core.config import ServeConfig
 from core.errors import UserError
 from core.models import load
 from core.models.decoding import Decoding
 from core.models.generate import end_tokens
+from core.models.spelling import Spelling
 from core.serve.mixes import Mix, Part
 
 KEPT_RANK = 192
@@ -25,6 +26,7 @@ class Loaded:
     def __init__(self, config: ServeConfig) -> None:
         self.base = load.load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
         self.ends = end_tokens(self.base)
+        self.spelling = Spelling(self.base.tokenizer)
         self.decoding = Decoding(self.base)
         self._parts: dict[str, Part] = {}
         """By content hash, in the bank's order."""
@@ -64,7 +66,8 @@ class Loaded:
             self._fill(needed)
         self._used = [digest for digest in self._used if digest not in needed] + list(needed)
         assert self._bank
-        return self._bank.mixing(self.weights(mixes))
+        weights = self.weights(mixes)
+        return self._bank.mixing(self._router(mixes, weights) if any(mix.route for mix in mixes) else weights)
 
     def weights(self, mixes: Sequence[Mix]) -> torch.Tensor:
         """[rows, K] in the order of the bank, where it is."""
@@ -74,6 +77,19 @@ class Loaded:
             for part in mix.parts:
                 row[places[part.digest]] = part.weight
         return torch.tensor(weights, device=self.base.device, dtype=self.base.dtype)
+
+    def _router(self, mixes: Sequence[Mix], weights: torch.Tensor) -> Router:
+        """`weights` for most rows, and for rows of a route by token what it gives each token of each layer."""
+        places = {digest: place for place, digest in enumerate(self._parts)}
+        routed = [(row, mix.route, [places[part.digest] for part in mix.parts]) for row, mix in enumerate(mixes) if mix.route]
+
+        def shares(layer: str, x: torch.Tensor) -> torch.Tensor:
+            found = weights[:, None].repeat(1, x.shape[1], 1)
+            for row, route, columns in routed:
+                found[row][:, columns] = route.token_weights(layer, x[row : row + 1])[0].to(found.dtype)
+            return found
+
+        return shares
 
     def _fill(self, new: dict[str, Part]) -> None:
         """Another bank: of what the rows under way need, what is new, and what was used lately."""

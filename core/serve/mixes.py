@@ -19,6 +19,7 @@ from core.errors import UserError
 from core.merge import parents, recipe
 from core.merge.combine import combine
 from core.merge.parents import Parent
+from core.routing import Route
 
 KEPT_BYTES = 1 << 30
 """Adapters that stay in main memory, the most recently used, up to this size together."""
@@ -41,6 +42,8 @@ class Mix:
     """What answers a row: the base model and its weighted adapters."""
 
     parts: tuple[Part, ...] = ()
+    route: Route | None = None
+    """By token: its weights over the parts, in their order, take the place of theirs."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Plan:
     """Name, folder, weight and content hash of each adapter that takes part."""
     identity: str
     """The same for the same contents of adapters, weights and settings."""
+    route: Route | None = None
+    """A route by token over the adapters."""
 
     @property
     def exact(self) -> bool:
@@ -88,6 +93,13 @@ class Mixes:
         everyone = tuple((name, folder, weight, self._hash(folder)) for name, folder, weight in active)
         return Plan(config, everyone, _identity(config, [(weight, digest) for *_, weight, digest in everyone]))
 
+    def routed(self, route: Route, identity: str) -> Plan:
+        """A route by token, whose adapters all take part. Raises UserError for those of another base model."""
+        for folder in route.adapters:
+            self._check_base(folder.name, folder)
+        everyone = tuple((folder.name, folder, 0.0, self._hash(folder)) for folder in route.adapters)
+        return Plan(None, everyone, identity, route)
+
     def made(self, plan: Plan) -> Mix | None:
         """The mix, if it can be had at once: nothing must be merged for it."""
         return self.make(plan) if plan.exact or plan.identity in self._adapters else None
@@ -95,7 +107,8 @@ class Mixes:
     def make(self, plan: Plan, progress: Callable[..., None] = lambda *_: None) -> Mix:
         """The mix; where its strategy needs it, through a temporary adapter. What `progress` raises breaks the work off."""
         if plan.exact:
-            return Mix(tuple(Part(each.content_hash, each.adapter, each.weight) for each in map(self._parent, plan.everyone)))
+            parts = tuple(Part(each.content_hash, each.adapter, each.weight) for each in map(self._parent, plan.everyone))
+            return Mix(parts, plan.route)
         made = self._kept(plan.identity, lambda: self._merge(plan, progress))
         return Mix((Part(plan.identity, made, 1.0),) if made.factors else ())
 

@@ -1,16 +1,19 @@
-"""The models that the engine offers by name: the base model, and every adapter and merge on disk."""
+"""The models that the engine offers by name: the base model, every adapter, merge and route on disk, and mixes of adapters."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core import adapter, paths, peft_files
+from core import adapter, paths, peft_files, routing
 from core.config import MergeConfig
 from core.errors import UserError
+from core.routing import Route
+from core.serve import names, requests
 from core.serve.engine import Engine
+from core.serve.mixes import Plan
 from core.serve.refusals import Refusal
 
-BASE = "base"
 _LISTED = 40
 """Names in an error."""
 
@@ -22,8 +25,11 @@ def adapter_names() -> list[str]:
 
 def models(engine: Engine) -> list[dict[str, Any]]:
     """OpenAI's model objects: what stands on this base model. `root`: what is behind the name; `parent`: what an adapter stands on."""
-    base = _model(BASE, engine.started, engine.config.base_model, None)
-    return [base, *(_model(each.name, _changed(each), each.name, BASE) for each in _folders() if _fits(engine, each))]
+    listed = [_model(names.BASE, engine.started, engine.config.base_model, None)]
+    listed += [_model(each.name, _changed(each), each.name, names.BASE) for each in _folders() if _fits(engine, each)]
+    routes = [each for each in _routes() if _fits(engine, each)]
+    listed += [_model(each.name, _changed(each), each.name, names.BASE) for each in routes]
+    return listed + ([_model(names.ROUTE, _changed(routes[-1]), routes[-1].name, names.BASE)] if routes else [])
 
 
 def model(engine: Engine, name: str) -> dict[str, Any]:
@@ -34,20 +40,49 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
     return found
 
 
-def mix(engine: Engine, name: str) -> MergeConfig | None:
-    """What a request asks for by a model's name; None: the base model. Raises Refusal for a name that is not offered."""
-    if name == BASE:
-        return None
-    if name not in adapter_names():
-        raise _unknown(engine, name)
-    return MergeConfig(adapters=(name,))
+def plan(engine: Engine, name: str, question: str) -> Plan:
+    """What a request asks for by a model's name; `question` is what a route looks at.
+
+    Raises Refusal for a name that is not offered, and UserError for what can't be mixed.
+    """
+    if name == names.BASE:
+        return requests.plan(engine, None)
+    if name.startswith(names.MIX):
+        weights = names.mix_weights(name)
+        _check_offered(engine, weights)
+        return requests.plan(engine, MergeConfig(adapters=tuple(weights), weights=tuple(weights.values())))
+    if name in (routes := {each.name: each for each in _routes()}) or (name == names.ROUTE and routes):
+        return _routed(engine, routes.get(name) or list(routes.values())[-1], question)
+    _check_offered(engine, [name])
+    return requests.plan(engine, MergeConfig(adapters=(name,)))
+
+
+def _routed(engine: Engine, folder: Path, question: str) -> Plan:
+    digest = routing.content_hash(folder)
+    route = _read(engine, folder, digest)
+    if route.by_token:
+        return engine.mixes.routed(route, digest)
+    weights = route.weights([question])[0].tolist()
+    chosen = {str(place): weight for place, weight in zip(route.adapters, weights, strict=True) if weight}
+    return requests.plan(engine, MergeConfig(adapters=tuple(chosen), weights=tuple(chosen.values())))
+
+
+@lru_cache(4)
+def _read(engine: Engine, folder: Path, digest: str) -> Route:
+    """A route on the engine's device, until its folder changes."""
+    return routing.load(folder).to(engine.device)
 
 
 def _folders() -> Iterator[Path]:
     for root in (paths.adapters(), paths.merged_adapters()):
         for file in sorted(root.glob(f"*/{peft_files.CONFIG}")):
-            if not (file.parent / paths.ROUTER).exists():
+            if not routing.is_route(file.parent):
                 yield file.parent
+
+
+def _routes() -> list[Path]:
+    """Oldest first."""
+    return sorted((file.parent for file in paths.merged_adapters().glob(f"*/{paths.ROUTER}")), key=lambda each: (_changed(each), each.name))
 
 
 def _fits(engine: Engine, folder: Path) -> bool:
@@ -63,7 +98,15 @@ def _model(name: str, created: int, root: str, parent: str | None) -> dict[str, 
 
 
 def _changed(folder: Path) -> int:
-    return int((folder / peft_files.CONFIG).stat().st_mtime)
+    file = folder / (paths.ROUTER if routing.is_route(folder) else peft_files.CONFIG)
+    return int(file.stat().st_mtime)
+
+
+def _check_offered(engine: Engine, wanted: "list[str] | dict[str, float]") -> None:
+    known = adapter_names()
+    for name in wanted:
+        if name not in known:
+            raise _unknown(engine, name)
 
 
 def _unknown(engine: Engine, name: str) -> Refusal:

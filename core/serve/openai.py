@@ -1,26 +1,25 @@
-"""The engine as OpenAI's clients, and Groq's, know a server: models, and chat completions, whole or streamed.
+"""The engine as OpenAI's clients, and Groq's, know a server: models, chat and plain completions, whole or streamed.
 
-https://platform.openai.com/docs/api-reference/chat; Groq's client asks under /openai/v1, and reads a stream's tokens from `x_groq`.
+https://platform.openai.com/docs/api-reference; Groq's client asks under /openai/v1, and reads a stream's tokens from `x_groq`.
 Requests that come while others are under way share their passes through the base model.
 """
 
 import asyncio
-import json
-import secrets
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from core.serve import chat, offered
+from core.serve import chat, offered, plain
 from core.serve.answers import Ask
 from core.serve.chat import ChatAsked
+from core.serve.drawing import Drawn
 from core.serve.engine import Engine
-from core.serve.refusals import Refusal, body, check_at_home
+from core.serve.plain import PlainAsked
+from core.serve.refusals import check_at_home
+from core.serve.replies import ChatReply, PlainReply, Reply
 from core.serve.stream import Event, Stream
 
 _HUNG_UP = 499
@@ -40,78 +39,27 @@ def router(engine: Engine, groq: bool = False) -> APIRouter:
         return offered.model(engine, name)
 
     @addresses.post("/chat/completions")
-    async def completions(asked: ChatAsked, request: Request) -> Response:
+    async def chat_completions(asked: ChatAsked, request: Request) -> Response:
         check_at_home(engine)
-        ask = await run_in_threadpool(chat.ask, engine, asked)
-        completion = Completion(asked.model, ask, f"{engine.mixes.base_hash[:16]}-{ask.plan.identity}")
-        stream = Stream(completion.id)
-        engine.answer(stream, [ask])
-        if asked.stream:
-            usage = bool(asked.stream_options and asked.stream_options.include_usage)
-            sent = completion.chunks(_told(engine, stream), usage, groq)
-            return StreamingResponse(sent, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        return await _unless_hung_up(completion.whole(_told(engine, stream)), request)
+        return await _answered(engine, asked, await run_in_threadpool(chat.asks, engine, asked), ChatReply, request, groq)
+
+    @addresses.post("/completions")
+    async def plain_completions(asked: PlainAsked, request: Request) -> Response:
+        check_at_home(engine)
+        return await _answered(engine, asked, await run_in_threadpool(plain.asks, engine, asked), PlainReply, request, groq)
 
     return addresses
 
 
-@dataclass
-class Completion:
-    """One answer in OpenAI's shapes."""
-
-    model: str
-    ask: Ask
-    fingerprint: str
-    """The same where the same seed gives the same answer."""
-    id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
-    created: int = field(default_factory=lambda: int(time.time()))
-    finish: str | None = None
-    tokens: int = 0
-    """Of the answer."""
-
-    async def whole(self, events: AsyncIterator[Event]) -> Response:
-        """The answer in one piece."""
-        text = "".join([each async for each in self._texts(events)])
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
-        return JSONResponse(self._body("chat.completion", choices=[choice], usage=self._usage))
-
-    async def chunks(self, events: AsyncIterator[Event], usage: bool, groq: bool) -> AsyncIterator[str]:
-        """Server-sent events: who speaks, what is new, why it ended, then the tokens if they are asked for."""
-        pending = {"usage": None} if usage else {}
-        try:
-            yield self._chunk({"role": "assistant", "content": ""}, **pending)
-            async for text in self._texts(events):
-                yield self._chunk({"content": text}, **pending)
-            yield self._chunk({}, **pending, **({"x_groq": {"id": self.id, "usage": self._usage}} if groq else {}))
-            if usage:
-                yield _sent(self._body("chat.completion.chunk", choices=[], usage=self._usage))
-        except Refusal as error:
-            yield _sent(body(error))
-        yield "data: [DONE]\n\n"
-
-    async def _texts(self, events: AsyncIterator[Event]) -> AsyncIterator[str]:
-        """What is new, until the end. Raises Refusal for an answer that breaks off."""
-        async for event in events:
-            if "error" in event:
-                raise Refusal(event["error"], 400 if "key" in event else 503)
-            if "text" in event:
-                yield event["text"]
-            elif "done" in event:
-                self.finish, self.tokens = event["done"], event["tokens"]
-
-    @property
-    def _usage(self) -> dict[str, int]:
-        prompt = len(self.ask.prompt)
-        return {"prompt_tokens": prompt, "completion_tokens": self.tokens, "total_tokens": prompt + self.tokens}
-
-    def _chunk(self, delta: dict[str, str], **fields: Any) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": self.finish}
-        return _sent(self._body("chat.completion.chunk", choices=[choice], **fields))
-
-    def _body(self, kind: str, **fields: Any) -> dict[str, Any]:
-        named = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
-        return {**named, "system_fingerprint": self.fingerprint, **fields}
+async def _answered(engine: Engine, asked: Drawn, asks: list[Ask], shape: type[Reply], request: Request, groq: bool) -> Response:
+    reply = shape(asked.model, asks, asked.answers, f"{engine.mixes.base_hash[:16]}-{asks[0].plan.identity}")
+    stream = Stream(reply.id)
+    engine.answer(stream, asks)
+    if asked.stream:
+        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        sent = reply.chunks(_told(engine, stream), usage, groq)
+        return StreamingResponse(sent, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return await _unless_hung_up(reply.whole(_told(engine, stream)), request)
 
 
 async def _told(engine: Engine, stream: Stream) -> AsyncIterator[Event]:
@@ -137,7 +85,3 @@ async def _unless_hung_up(answering: Any, request: Request) -> Response:
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _sent(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data)}\n\n"

@@ -169,9 +169,10 @@ def test_models_are_listed_and_unknown_ones_are_404_with_what_is_offered(client,
 
 
 NOT_OFFERED = [
-    ({"logprobs": True}, "logprobs", "The engine gives no log-probabilities. Leave logprobs out."),
-    ({"top_logprobs": 3}, "top_logprobs", "gives no log-probabilities"),
-    ({"n": 2}, "n", "n=2 can't be followed. A request gets one answer."),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
+    ({"top_logprobs": 3}, "top_logprobs", "needs logprobs"),
+    ({"n": 129}, "n", "less than or equal to 128"),
+    ({"extra_body": {"preset": "wild"}}, None, "preset is none of creative, deterministic, longer"),
     ({"frequency_penalty": 0.5}, "frequency_penalty", "can't penalise"),
     ({"logit_bias": {"5": 1}}, "logit_bias", "can't favour tokens"),
     ({"response_format": {"type": "json_object"}}, "response_format", "can't force a format"),
@@ -188,7 +189,7 @@ NOT_OFFERED = [
         "the engine reads text alone",
     ),
     ({"extra_body": {"colour": "red"}}, "colour", "Extra inputs are not permitted"),
-    ({"messages": [{"role": "user", "content": "word " * 3000}]}, "messages", "that the base model can see. Shorten the messages"),
+    ({"messages": [{"role": "user", "content": "word " * 3000}]}, "messages", "that the base model can see. Shorten messages"),
     ({"max_tokens": 1020}, "messages", "with 1020 for the answer that is more than the 1024"),
 ]
 """Fields, the one at fault, and what is said of it."""

@@ -1,0 +1,306 @@
+"""What OpenAI's API may ask for beside text: log-probabilities, several answers, plain prompts, presets, mixes and routes by name."""
+
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import openai
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core import adapter, paths, routing
+from core.bank import AdapterBank
+from core.config import RouteConfig
+from core.merge import route as making_routes
+from core.models.spelling import Spelling
+from core.presets import GENERATION
+from core.runs import Workspace, create
+from core.serve.names import MIX, mix_weights
+from tests.core.serve.conftest import until
+
+ASKED = [{"role": "user", "content": "What is a good life?"}]
+
+
+@pytest.fixture
+def served(serve):
+    return serve()
+
+
+@pytest.fixture
+def client(served):
+    return openai.OpenAI(base_url=f"{served.address.address}/v1", api_key="any", max_retries=0)
+
+
+def chat(client, **fields):
+    return client.chat.completions.create(**{"model": "base", "messages": ASKED, "temperature": 0, "max_tokens": 16, **fields})
+
+
+def text(client, **fields):
+    return chat(client, **fields).choices[0].message.content
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base):
+    return AutoTokenizer.from_pretrained(tiny_base)
+
+
+def prompt_of(tokenizer):
+    return tokenizer.apply_chat_template(ASKED, add_generation_prompt=True, return_tensors="pt", return_dict=True)["input_ids"]
+
+
+def greedy(model, ids, tokens):
+    """Token ids that transformers' generate adds."""
+    return model.eval().generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False)[0, ids.shape[1] :]
+
+
+@pytest.mark.parametrize("temperature", [0, 1.3])
+def test_log_probabilities_are_those_of_transformers(client, adapters, tiny_base, tokenizer, temperature):
+    folder = adapters("x", 1)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), folder).eval()
+    reply = chat(client, model="x", logprobs=True, top_logprobs=4, temperature=temperature, seed=2, max_tokens=24)
+    content = reply.choices[0].logprobs.content
+    assert b"".join(bytes(each.bytes) for each in content).decode("utf-8", "replace") == reply.choices[0].message.content
+    spelled = {bytes(each.bytes): each.logprob for each in content[0].top_logprobs}
+    assert len(content) == 24 == reply.usage.completion_tokens and len(spelled) == 4
+    ids = prompt_of(tokenizer)
+    spelling = Spelling(tokenizer)
+    ids_by_bytes = {spelling.bytes(token): token for token in range(len(tokenizer))}
+    for each in content:
+        with torch.no_grad():
+            expected = model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
+        assert [other.logprob for other in each.top_logprobs] == pytest.approx(expected.topk(4).values.tolist(), abs=1e-4)
+        token = ids_by_bytes[bytes(each.bytes)]
+        assert each.logprob == pytest.approx(float(expected[token]), abs=1e-4)
+        ids = torch.cat([ids, torch.tensor([[token]])], 1)
+
+
+def test_a_stream_tells_scores_with_the_text_that_they_make(client):
+    whole = chat(client, logprobs=True, top_logprobs=2, max_tokens=40)
+    chunks = [chunk.choices[0] for chunk in chat(client, logprobs=True, top_logprobs=2, max_tokens=40, messages=ASKED, stream=True)]
+    streamed = [entry for choice in chunks if choice.logprobs for entry in choice.logprobs.content]
+    assert streamed == whole.choices[0].logprobs.content
+    chat(client, max_tokens=41)  # the second stream is live, not out of memory
+    told = scored = 0
+    for chunk in chat(client, logprobs=True, max_tokens=42, stream=True):
+        choice = chunk.choices[0]
+        told += len((choice.delta.content or "").encode())
+        scored += sum(len(each.bytes) for each in choice.logprobs.content) if choice.logprobs else 0
+        assert scored <= told or choice.finish_reason, "no score runs ahead of its text"
+
+
+def test_a_stop_text_takes_the_scores_behind_it_along(client):
+    whole = chat(client, logprobs=True, max_tokens=30).choices[0]
+    stop = whole.message.content[10:13]
+    cut = chat(client, logprobs=True, max_tokens=30, stop=stop).choices[0]
+    spelled = [bytes(each.bytes) for each in cut.logprobs.content]
+    assert b"".join(spelled).decode("utf-8", "replace").startswith(cut.message.content)
+    assert len(cut.message.content) < len(whole.message.content) and len(spelled) < len(whole.logprobs.content)
+
+
+def test_several_answers_are_drawn_with_seeds_of_their_own(client):
+    reply = chat(client, n=3, temperature=1, seed=7, max_tokens=12)
+    texts = [choice.message.content for choice in reply.choices]
+    assert [choice.index for choice in reply.choices] == [0, 1, 2] and len(set(texts)) == 3
+    assert texts == [text(client, temperature=1, seed=seed, max_tokens=12) for seed in (7, 8, 9)]
+    assert reply.usage.completion_tokens == 36 and reply.usage.prompt_tokens == chat(client).usage.prompt_tokens
+    pieces = {0: "", 1: "", 2: ""}
+    ends = []
+    for chunk in chat(client, n=3, temperature=1, seed=7, max_tokens=12, stream=True):
+        pieces[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+        ends += [chunk.choices[0].finish_reason] if chunk.choices[0].finish_reason else []
+    assert list(pieces.values()) == texts and ends == ["length"] * 3
+    same = chat(client, n=2)
+    assert same.choices[0].message.content == same.choices[1].message.content == text(client)
+
+
+def test_plain_completions_go_on_from_the_prompt_itself(client, tiny_base, tokenizer):
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    prompts = ["What is a good", "Once upon a time"]
+    ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    expected = [tokenizer.decode(greedy(model, torch.tensor([each]), 16), skip_special_tokens=True) for each in ids]
+    for prompt in (prompts, ids):
+        reply = client.completions.create(model="base", prompt=prompt, temperature=0)
+        assert [choice.text for choice in reply.choices] == expected and reply.object == "text_completion"
+        assert reply.usage.prompt_tokens == sum(map(len, ids)) and reply.usage.completion_tokens == 32
+    assert client.completions.create(model="base", prompt=ids[0], temperature=0).choices[0].text == expected[0]
+    stream = client.completions.create(model="base", prompt=prompts[0], temperature=0, stream=True, max_tokens=20)
+    streamed = "".join(chunk.choices[0].text for chunk in stream)
+    assert streamed.startswith(expected[0]) and len(streamed) > len(expected[0])
+    twice = client.completions.create(model="base", prompt=prompts, temperature=1, seed=1, n=2, max_tokens=4)
+    assert [choice.index for choice in twice.choices] == [0, 1, 2, 3] and twice.usage.prompt_tokens == sum(map(len, ids))
+
+
+def test_plain_completions_list_their_scores(client):
+    reply = client.completions.create(model="base", prompt="What is", temperature=0, logprobs=3, max_tokens=12)
+    scores, answer = reply.choices[0].logprobs, reply.choices[0].text
+    assert len(scores.tokens) == len(scores.token_logprobs) == len(scores.top_logprobs) == 12
+    if "\N{REPLACEMENT CHARACTER}" not in answer:
+        assert "".join(scores.tokens) == answer and all(
+            answer[at:].startswith(token) for at, token in zip(scores.text_offset, scores.tokens, strict=True)
+        )
+    assert all(max(top.values()) == pytest.approx(own) for top, own in zip(scores.top_logprobs, scores.token_logprobs, strict=True)), (
+        "greedy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"prompt": ""}, "prompt", "none of them empty"),
+        ({"prompt": []}, "prompt", "it should be a text, token ids"),
+        ({"prompt": [999_999]}, "prompt", "Token 999999 is beyond the"),
+        ({"prompt": "a " * 2000}, "prompt", "Shorten prompt"),
+        ({"prompt": ["a"] * 65, "n": 2}, "n", "65 prompts with n=2 are more than the 128 answers"),
+        ({"prompt": "a", "echo": True}, "echo", "doesn't repeat the prompt"),
+        ({"prompt": "a", "best_of": 3}, "best_of", "Ask for n"),
+        ({"prompt": "a", "suffix": "b"}, "suffix", "Leave suffix out"),
+    ],
+)
+def test_prompts_that_cannot_be_gone_on_from(client, fields, param, said):
+    with pytest.raises(openai.BadRequestError) as error:
+        client.completions.create(model="base", **fields)
+    assert said in error.value.body["message"] and str(error.value.body["param"]).startswith(param)
+
+
+def test_presets_are_their_fields_and_fields_win(client):
+    fixed = {"temperature": None, "seed": 3, "max_tokens": None}
+    for name, fields in GENERATION.items():
+        few = {} if "max_tokens" in fields else {"max_tokens": 24}
+        by_name = chat(client, **fixed | few, extra_body={"preset": name})
+        by_field = chat(client, **fixed | few | fields | {"seed": 3})
+        assert by_name.choices[0] == by_field.choices[0] and by_name.usage.completion_tokens in (24, 512)
+    drawn = [text(client, temperature=None, extra_body={"preset": "deterministic"}) for _ in range(2)]
+    assert drawn[0] == drawn[1] == text(client, temperature=0.3, top_p=0.85, seed=0)
+    assert text(client, temperature=0, extra_body={"preset": "creative"}) == text(client), "temperature 0 was given"
+
+
+def test_a_mix_by_name_is_pefts_exact_sum(client, adapters, tiny_base, tokenizer):
+    folders = [adapters("x", 1, r=4), adapters("y", 2, r=8, lora_alpha=4)]
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), folders[0], adapter_name="x")
+    model.load_adapter(folders[1], adapter_name="y")
+    for weights in ({"x": 0.5, "y": 0.5}, {"x": 1.5, "y": 0.25}):
+        name = "m" + "".join(filter(str.isdigit, str(weights)))
+        model.add_weighted_adapter(["x", "y"], list(weights.values()), name, combination_type="cat")
+        model.set_adapter(name)
+        expected = tokenizer.decode(greedy(model, prompt_of(tokenizer), 24), skip_special_tokens=True)
+        asked = "mix:" + ",".join(f"{each}={weight}" for each, weight in weights.items())
+        assert text(client, model=asked, max_tokens=24) == expected != text(client, max_tokens=24)
+    assert text(client, model="mix:x=0,y=0") == text(client), "all off is the base model"
+    assert text(client, model="mix:x,y") == text(client, model="mix:x=.5,y=.5")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("mix:", openai.BadRequestError, "names no adapters"),
+        ("mix:x=1,gone=1", openai.NotFoundError, "offers no model 'gone'. It offers: base, x."),
+        ("mix:../x=1", openai.NotFoundError, "offers no model"),
+        ("mix:x=1e39", openai.BadRequestError, "beyond what float32 holds"),
+        ("route", openai.NotFoundError, "offers no model 'route'"),
+    ],
+)
+def test_mixes_that_cannot_be(client, adapters, name, kind, said):
+    adapters("x", 1)
+    with pytest.raises(kind, match=said):
+        text(client, model=name)
+
+
+def a_route(names, router, **fields):
+    config = RouteConfig(adapters=tuple(names), router=router, name=f"{router}_way", **fields)
+    making_routes.run(config, Workspace(create("route", {})))
+    return paths.merged_adapters() / f"{router}_way"
+
+
+def test_a_route_by_token_is_the_bank_under_its_router(client, served, adapters, tiny_base, tokenizer):
+    folders = [adapters("x", 1), adapters("y", 2)]
+    folder = a_route(["x", "y"], "arrow")
+    model = AutoModelForCausalLM.from_pretrained(tiny_base).eval()
+    bank = AdapterBank.load(model, [adapter.read(each) for each in folders])
+    with bank.mixing(routing.load(folder).token_weights):
+        expected = tokenizer.decode(greedy(model, prompt_of(tokenizer), 24), skip_special_tokens=True)
+    assert [each.id for each in client.models.list()] == ["base", "x", "y", "arrow_way", "route"]
+    asked = ["arrow_way", "x", "base", "route", "mix:x=1,y=1"]
+    alone = [text(client, model=name, max_tokens=24) for name in asked]
+    served.engine._answers._finished.clear()
+    with ThreadPoolExecutor(5) as pool:
+        beside = list(pool.map(lambda name: text(client, model=name, max_tokens=24), asked))
+    assert beside == alone and alone[0] == alone[3] == expected
+    assert len(set(alone)) == 4 and max(served.passes) > 1
+
+
+@pytest.mark.bundled
+def test_a_route_by_question_mixes_as_the_question_asks(client, adapters, tiny_data):
+    for seed, category in enumerate(("cynic", "lexicon", "hacker")):
+        folder = adapters(category, seed + 1)
+        (folder / "run.json").write_text(f'{{"role": "own", "categories": ["{category}"]}}')
+    folder = a_route(["cynic", "lexicon", "hacker"], "similarity", data=str(tiny_data))
+    route = routing.load(folder)
+    for question in ("What does a cynic say?", "What is a kludge?"):
+        weights = route.weights([question])[0].tolist()
+        mix = "mix:" + ",".join(f"{place.name}={weight!r}" for place, weight in zip(route.adapters, weights, strict=True) if weight)
+        turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": question}]
+        assert text(client, model="similarity_way", messages=turns, max_tokens=24) == text(client, model=mix, messages=turns, max_tokens=24)
+
+
+def test_a_route_whose_adapter_changed_is_refused_and_the_others_answer(client, adapters):
+    adapters("x", 1), adapters("y", 2)
+    a_route(["x", "y"], "arrow")
+    adapters("y", 3)
+    with pytest.raises(openai.BadRequestError, match="'y' has changed since the route 'arrow_way' was made"):
+        text(client, model="route")
+    assert text(client, model="y")
+
+
+def test_a_mixed_batch_of_sixteen_is_transformers_and_peft(client, served, adapters, tiny_base, tokenizer):
+    """Must-show 2 in small: base, adapters and mixes in one batch, each as if alone, by peft; 64 tokens, near-ties aside."""
+    folders = {f"a{seed}": adapters(f"a{seed}", seed) for seed in range(4)}
+    models = ["base", *folders, "mix:a0=0.5,a1=0.5", "mix:a1=1,a2=-0.5,a3=0.25", "mix:a0=1,a1=1,a2=1,a3=1"]
+    asked = [(name, f"{nth} and what?") for nth in range(2) for name in models]
+    gate = threading.Barrier(len(asked))
+
+    def ask(each):
+        gate.wait()
+        turns = [{"role": "user", "content": each[1]}]
+        return chat(client, model=each[0], messages=turns, max_tokens=64, logprobs=True, top_logprobs=2).choices[0]
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        choices = list(pool.map(ask, asked))
+    assert max(served.passes) == len(asked) == 16
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), folders["a0"], adapter_name="a0")
+    for name in list(folders)[1:]:
+        model.load_adapter(folders[name], adapter_name=name)
+    for (name, question), choice in zip(asked, choices, strict=True):
+        with _as(model, name):
+            ids = tokenizer.apply_chat_template(
+                [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )["input_ids"]
+            expected = tokenizer.decode(greedy(model, ids, 64), skip_special_tokens=True)
+        ties = [at for at, each in enumerate(choice.logprobs.content) if each.top_logprobs[0].logprob - each.top_logprobs[1].logprob < 1e-4]
+        sure = "".join(each.token for each in choice.logprobs.content[: min(ties, default=64)])
+        assert choice.message.content == expected or (ties and expected.startswith(sure.rstrip("\N{REPLACEMENT CHARACTER}"))), name
+
+
+def _as(model, name):
+    """A context in which the peft model answers as this name says."""
+    if name == "base":
+        return model.disable_adapter()
+    if name.startswith(MIX):
+        weights, made = mix_weights(name), f"mix{abs(hash(name))}"
+        if made not in model.peft_config:
+            model.add_weighted_adapter(list(weights), list(weights.values()), made, combination_type="cat")
+        model.set_adapter(made)
+    else:
+        model.set_adapter(name)
+    return nullcontext()
+
+
+def test_no_place_is_lost_to_answers_that_were_not_read(client, served):
+    for fields in ({"n": 3, "temperature": 1}, {"logprobs": True}):
+        stream = chat(client, stream=True, max_tokens=900, **fields)
+        next(iter(stream))
+        stream.close()
+    until(lambda: served.health()["answers"] == 0)
+    assert math.isfinite(chat(client, logprobs=True).choices[0].logprobs.content[0].logprob)
