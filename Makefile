@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false --server.fileWatcherType none
 
-.PHONY: help setup demo app test test-slow lint bench chromium shipped judged clean
+.PHONY: help setup demo app test test-slow lint bench clients chromium shipped judged clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,13 @@ bench: setup ## our training beside PEFT, Trainer and TRL on this machine (half 
 		--line $$($(PYTHON) -c 'import torch; print(5 if torch.cuda.is_available() else 4)')
 	$(PYTHON) benchmarks/train_cohort.py --sizes 1x64,2x64,4x64,2x256 --sides apart --json $(MEASURED)/apart.json
 	$(PYTHON) benchmarks/train_memory.py
+
+CLIENTS := .venv-clients
+
+clients: setup ## openai, groq, LangChain, llama-index and curl against the engine, in an environment of their own (ENGINE=vllm: vLLM)
+	test -x $(CLIENTS)/bin/python || $(SYSTEM_PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet -r requirements-clients.txt
+	$(CLIENTS)/bin/python benchmarks/clients.py --python $(PYTHON) --engine $(or $(ENGINE),lyceum)
 
 SCHOOLS := cynic-lora,hacker-lora,buddhist-lora,kural-lora,wisdom-lora,puritan-lora,lexicon-lora
 

@@ -2,7 +2,8 @@
 
 It submits a job, follows it (progress and messages on standard error) and prints one JSON object as the last line of standard
 output: run_id, status, outputs, and error when it failed. Exit status: 0 done, 2 a user's error, 1 a bug, 130 cancelled.
-Nothing is computed in this process, and Ctrl-C cancels the run that it follows; `serve` alone stays, and answers until it is ended.
+Nothing is computed in this process, and Ctrl-C cancels the run that it follows; `serve` alone stays, and answers until it is ended;
+`chat` talks to what `serve` keeps in memory.
 Under `accelerate launch` or `torchrun` this is the first process; the others compute their share (core/jobs/launch.py).
 """
 
@@ -16,7 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core import runs
-from core.config import ServeConfig
+from core.config import ChatConfig, ServeConfig
 from core.errors import UserError, explained
 from core.jobs import launch, local
 from core.jobs.arguments import config_values, parse
@@ -65,6 +66,8 @@ def _do(values: dict[str, Any]) -> Result:
         print(note, file=sys.stderr, flush=True)
     if values["verb"] == "serve":
         return _serve(values)
+    if values["verb"] == "chat":
+        return _chat(values)
     if values["verb"] == "jobs":
         return _jobs(values)
     run = local.submit(values["verb"], configure(values["verb"], config_values(values)), launch.size())
@@ -83,8 +86,22 @@ def _serve(values: dict[str, Any]) -> Result:
         return _answer({"stopped": resident.stop()}), 0
     config = fill(ServeConfig, config_values(values))
     if "detach" in values:
-        return _answer(asdict(resident.start(config))), 0
+        found = asdict(resident.start(config))
+        del found["token"]
+        return _answer(found), 0
     return _answer({"address": process.run(config, lambda line: print(line, file=sys.stderr, flush=True))}), 0
+
+
+def _chat(values: dict[str, Any]) -> Result:
+    from core import talk
+
+    config = fill(ChatConfig, config_values(values))
+    if "instruction" in values and not config.instruction:
+        raise UserError("The instruction is empty, so there is nothing to answer. Write one: --instruction 'What is a good life?'")
+    try:
+        return _answer(talk.run(config)), 0
+    except KeyboardInterrupt:
+        return {"run_id": None, "status": "cancelled", "outputs": {}}, 130
 
 
 def _jobs(values: dict[str, Any]) -> Result:

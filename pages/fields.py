@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from core.config import CHOICES, Config
+from core.config import CHOICES, Config, ServeConfig
 from core.registry import Entry
 from core.verbs import VERBS
 from core.wording import plain
@@ -22,9 +22,14 @@ YES = {True: "yes", False: "no"}
 EMPTY = "empty"
 
 
+def config(verb: str) -> type[Config]:
+    """What a verb takes. `serve` alone is no job."""
+    return ServeConfig if verb == "serve" else VERBS[verb].config
+
+
 def start(verb: str) -> None:
     """Give every field that the session does not know yet its default."""
-    for name, field in VERBS[verb].config.model_fields.items():
+    for name, field in config(verb).model_fields.items():
         st.session_state.setdefault(f"{verb}.{name}", _shown(field, None if field.is_required() else field.default))
 
 

@@ -13,7 +13,6 @@ from core import paths, runs, uploads
 from core.config import Config
 from core.errors import UserError
 from core.presets import PRESETS
-from core.verbs import VERBS
 from core.wording import count, duration, plain, seconds_between
 from pages import fields, parts
 
@@ -39,7 +38,7 @@ def settings(
     fields.start(verb)
     if verb in PRESETS:
         presets(verb)
-    every = {name: field for name, field in VERBS[verb].config.model_fields.items() if name not in fixed}
+    every = {name: field for name, field in fields.config(verb).model_fields.items() if name not in fixed}
     shown, first = fields.used(verb, every), [*first, *fields.peculiar(verb, every)]
     values = fixed | fields.grid(verb, {name: shown[name] for name in first if name in shown}, options, across)
     with st.expander("More settings"):
@@ -143,7 +142,7 @@ def _folders(root: Path) -> list[str]:
 
 def _use_preset(verb: str) -> None:
     name = st.session_state[f"{verb}.preset"]
-    fields.put(verb, VERBS[verb].config(**(PRESETS[verb][name] if name else {})))
+    fields.put(verb, fields.config(verb)(**(PRESETS[verb][name] if name else {})))
 
 
 def _word(value: Any) -> str:
@@ -158,7 +157,7 @@ def _word(value: Any) -> str:
 
 def _checked(verb: str, values: dict[str, Any]) -> Config | None:
     try:
-        return VERBS[verb].config(**values)
+        return fields.config(verb)(**values)
     except UserError as error:
         st.info(plain(str(error)))
     except ValidationError as error:

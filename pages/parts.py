@@ -39,6 +39,9 @@ def navigation() -> StreamlitPage:
                 st.Page("pages/rag.py", title="RAG", icon=":material/library_books:"),
                 st.Page("pages/claims.py", title="Claims", icon=":material/fact_check:"),
             ],
+            "Use": [
+                st.Page("pages/playground.py", title="Playground", icon=":material/forum:"),
+            ],
             "Work": [st.Page("pages/jobs.py", title="Jobs", icon=":material/list_alt:")],
         }
     )

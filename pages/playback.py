@@ -36,6 +36,8 @@ class Playback:
         """Seconds to the first piece of an answer, or the first loss."""
         self.left = False
         """Closed before its end, because nobody looked."""
+        self.dropped = False
+        """Nobody wants the rest."""
         self._fault: BaseException | None = None
         self._looked = self.began
         threading.Thread(target=self._read, args=(read,), daemon=True).start()
@@ -54,13 +56,13 @@ class Playback:
 
     def drop(self) -> None:
         """Nobody wants the rest."""
-        self._looked = float("-inf")
+        self.dropped = True
 
     def _read(self, read: Callable[[], Iterator[Event]]) -> None:
         events = read()
         try:
             for event in events:
-                if time.monotonic() - self._looked > UNSEEN_SECONDS:
+                if self.dropped or time.monotonic() - self._looked > UNSEEN_SECONDS:
                     self.left = True
                     break
                 if self.first is None and ("text" in event or "loss" in event):
@@ -106,7 +108,7 @@ def session() -> str:
 
 def going(slots: Sequence[str]) -> bool:
     """Whether something is still on its way."""
-    return any(found and not found.done for found in map(playing, slots))
+    return any(found and not found.done and not found.dropped for found in map(playing, slots))
 
 
 def troubles(slots: Sequence[str]) -> list[str]:

@@ -41,10 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama (2 layers, hidden 64, 4 heads, 2 KV heads) and its tokenizer. Pad is not eos."""
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-base"
-    vocab_size = _write_tokenizer(folder)
-    _write_llama(folder, vocab_size)
-    return folder
+    return write_tiny_base(tmp_path_factory.mktemp("tiny") / "tiny-base")
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +77,13 @@ def peft_adapter(tiny_base: Path, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+def write_tiny_base(folder: Path) -> Path:
+    """What the fixture tiny_base is."""
+    vocab_size = _write_tokenizer(folder)
+    _write_llama(folder, vocab_size)
+    return folder
 
 
 def _schools() -> list[dict[str, str]]:

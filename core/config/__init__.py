@@ -3,6 +3,7 @@
 The sentence under a field is its help on the page and in `--help`.
 """
 
+from core.config.chat import ChatConfig, DrawingConfig
 from core.config.demo import DemoConfig
 from core.config.evaluate import EvaluateConfig
 from core.config.fields import ComputeConfig, Config, DataConfig, DatasetConfig, ModelConfig
@@ -21,12 +22,14 @@ __all__ = [
     "CHOICES",
     "ArenaConfig",
     "AuditConfig",
+    "ChatConfig",
     "ClaimsConfig",
     "ComputeConfig",
     "Config",
     "DataConfig",
     "DatasetConfig",
     "DemoConfig",
+    "DrawingConfig",
     "EvaluateConfig",
     "ExportConfig",
     "IndexConfig",

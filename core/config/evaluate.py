@@ -13,8 +13,8 @@ class EvaluateConfig(ModelConfig):
 
     models: Some = ("all",)
     """Models: 'base', adapters, merges, routes, whole models, PEFT folders by name; 'all': base and everything made on this base model."""
-    split: Literal["train", "validation", "test"] = "test"
-    """Which rows are asked."""
+    split: Literal["train", "validation", "test", "all"] = "test"
+    """Which rows are asked. all: every row, for questions that nobody trained on, such as those saved in the playground."""
     limit: int | None = Field(None, ge=1)
     """At most this many rows per category."""
     general: str | None = None

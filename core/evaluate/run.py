@@ -22,6 +22,8 @@ from core.runs import Workspace
 from core.wording import count
 
 ROUTE_WEIGHTS = "route_weights.csv"
+EVERY = "all"
+"""The split that is all rows; none of them is taken for one that adapters were trained on."""
 
 
 def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     Return their paths and headline figures.
     """
     dataset = read(config)
-    questions = dataset.select(config.split, limit=config.limit)
+    split = "" if config.split == EVERY else config.split
+    questions = dataset.select(split, limit=config.limit)
     if not questions:
         raise UserError(
             f"The {config.split} split of {config.data} has no row, so there is nothing to ask. Choose another split or more data."
@@ -46,7 +49,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     workspace.say(f"{count(len(models), 'model')} to answer {asked}: {', '.join(model.row.model for model in models)}.")
     answers = answer(config, base, models, [*questions, *others], workspace)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
-    empty = {category: dataset.empty_reason(category, config.split) for category in dataset.categories}
+    empty = {category: dataset.empty_reason(category, split) for category in dataset.categories}
     empty |= {results.GENERAL: ""} if others else {}
     measures = measure(of_answers(answers, base, config.encoder, config.max_seq_length), config.metrics, workspace.say)
     scores, rows = score(answers, measures, empty, config.seed), [model.row for model in models]
@@ -56,7 +59,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
         "scores": (scores, results.Score),
         "answer_scores": (of_each(answers, measures), results.AnswerScore),
         "comparisons": (compare(answers, rows, measures, config.seed), results.Comparison),
-        "flags": (flag(answers, dataset.select("train")), results.Flag),
+        "flags": (flag(answers, dataset.select("train") if split else []), results.Flag),
     }
     written = {name: results.write(workspace.path / f"{name}.csv", *each) for name, each in tables.items()}
     if (workspace.path / ROUTE_WEIGHTS).exists():

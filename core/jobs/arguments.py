@@ -10,13 +10,19 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from core.config import CHOICES, ServeConfig
+from core.config import CHOICES, ChatConfig, Config, ServeConfig
 from core.errors import UserError
 from core.jobs.configure import verb
 from core.presets import PRESETS
 from core.verbs import VERBS
 
-APART = {"serve": (*ServeConfig.model_fields, "detach", "stop"), "jobs": ("resume", "cancel", "remove")}
+ALONE: dict[str, type[Config]] = {"serve": ServeConfig, "chat": ChatConfig}
+"""Configs of what is no job."""
+APART = {
+    "serve": (*ServeConfig.model_fields, "detach", "stop"),
+    "chat": (*ChatConfig.model_fields,),
+    "jobs": ("resume", "cancel", "remove"),
+}
 """Words of the command line that are no jobs, and their options."""
 
 
@@ -43,7 +49,10 @@ def parser() -> Parser:
         if name == "train":
             command.add_argument("--dry-run", action="store_true", help="say what it would take, and train nothing: the verb plan")
         command.add_argument("--detach", action="store_true", help="submit the job and return at once")
-    _add_serve(verbs)
+    how = _add_alone(verbs, "serve").add_mutually_exclusive_group()
+    how.add_argument("--detach", action="store_true", help="start it in the background, and return once it answers")
+    how.add_argument("--stop", action="store_true", help="end the one that runs")
+    _add_alone(verbs, "chat")
     jobs = verbs.add_parser("jobs", help="List, resume, cancel or remove runs.", description="Without an option: list.", allow_abbrev=False)
     one = jobs.add_mutually_exclusive_group()
     one.add_argument("--resume", metavar="RUN", nargs="?", const="last", help="resume a failed or cancelled run; 'last': the newest")
@@ -75,9 +84,9 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
 
 def config_values(values: dict[str, Any]) -> dict[str, Any]:
     """Fields of the preset, overridden by those of the job file, overridden by those of the command line."""
-    fields = (ServeConfig if values["verb"] == "serve" else verb(values["verb"]).config).model_fields
+    fields = (ALONE.get(values["verb"]) or verb(values["verb"]).config).model_fields
     given = {name: _none_or(value, fields[name]) for name, value in values.items() if name in fields}
-    preset = _preset(values["preset"], values["verb"]) if "preset" in values else {}
+    preset = _preset(values["preset"], values["verb"]) if "preset" in values and "preset" not in fields else {}
     return preset | (_job_file(values["config"], values["verb"]) if "config" in values else {}) | given
 
 
@@ -92,14 +101,12 @@ def join_values(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _add_serve(verbs: "argparse._SubParsersAction[Parser]") -> None:
-    summary = (ServeConfig.__doc__ or "").split("\n")[0]
-    serve = verbs.add_parser("serve", help=summary, description=summary, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    for field, info in ServeConfig.model_fields.items():
-        _add_field(serve, field, info)
-    how = serve.add_mutually_exclusive_group()
-    how.add_argument("--detach", action="store_true", help="start it in the background, and return once it answers")
-    how.add_argument("--stop", action="store_true", help="end the one that runs")
+def _add_alone(verbs: "argparse._SubParsersAction[Parser]", name: str) -> Parser:
+    summary = (ALONE[name].__doc__ or "").split("\n")[0]
+    command = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for field, info in ALONE[name].model_fields.items():
+        _add_field(command, field, info)
+    return command
 
 
 def _add_field(command: Parser, field: str, info: FieldInfo) -> None:

@@ -12,6 +12,7 @@ from core.models.choosing import GREEDY, Sampling, choose
 from core.serve.loaded import Loaded
 from core.serve.making import Making
 from core.serve.mixes import NO_NUMBERS, Mix, Plan
+from core.serve.pace import Pace
 from core.serve.saying import Saying
 from core.serve.stream import Event, Stream
 from core.serve.token_scores import Score, Telling, scores
@@ -142,6 +143,7 @@ class Answers:
 
     def __init__(self, making: Making, side_by_side: int) -> None:
         self.rows: dict[Hashable, Row] = {}
+        self.pace = Pace()
         self._making, self._side_by_side = making, side_by_side
         self._streams: dict[str, Stream] = {}
         """The newest of each session."""
@@ -221,6 +223,7 @@ class Answers:
     def _choose(self, loaded: Loaded, rows: Sequence[Row], logits: Tensor) -> None:
         """The next token of each row; rows that it finishes leave, and those whose logits are no numbers."""
         finished = []
+        self.pace.add(len(rows))
         sound = logits.amax(-1).isfinite()  # NaN counts as the largest
         tokens = choose(logits, [row.ask.sampling for row in rows], [row.die for row in rows])
         found = scores(logits, tokens, [row.ask.top_scores for row in rows])

@@ -26,10 +26,12 @@ from core.serve.loaded import Loaded
 from core.serve.losses import Losses, Row
 from core.serve.making import Making
 from core.serve.mixes import Mixes, Plan
+from core.serve.pace import Pace
 from core.serve.stream import Stream
 
 LOOK_SECONDS = 0.5
 """How often the thread looks whether a job wants the device, or the model has been idle for too long."""
+ENDED = "The engine was ended."
 LOSSES_SHARE = 0.3
 """Time that losses may take, as a share of what answers take while there are both."""
 
@@ -56,7 +58,7 @@ class Engine:
         self._used = self._looked = time.monotonic()
         self._owed = 0.0
         """Seconds that losses have waited for answers, by their share."""
-        self._ending = False
+        self._ending = self._winding_up = self._warm = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     @property
@@ -68,6 +70,39 @@ class Engine:
     def under_way(self) -> int:
         """Answers that are not finished."""
         return len(self._answers.rows)
+
+    @property
+    def waiting(self) -> int:
+        """Answers under way that have no place yet."""
+        loaded = self._loaded
+        return max(0, self.under_way - (len(loaded.decoding.rows) if loaded else 0))
+
+    @property
+    def pace(self) -> Pace:
+        """How fast all answers are being written."""
+        return self._answers.pace
+
+    @property
+    def in_bank(self) -> dict[str, int]:
+        """Adapters in the device's memory, by name, with their ranks."""
+        loaded = self._loaded
+        return loaded.ranks if loaded else {}
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """starting, ready, asleep, making_room or ending; and what that means, in a sentence."""
+        if self._winding_up:
+            return "ending", "The engine was asked to end: it finishes what is under way."
+        if not self.shares and (busy := self.busy):
+            return "making_room", busy
+        if not self._warm:
+            return "starting", "The base model is being loaded."
+        if not self.loaded:
+            return (
+                "asleep",
+                f"Nobody has asked for {self.config.idle_minutes:g} minutes, so the model has left the memory. A question wakes it.",
+            )
+        return "ready", self.busy
 
     @property
     def busy(self) -> str:
@@ -87,6 +122,11 @@ class Engine:
         """Start the thread, which loads the base model first."""
         self._commands.put(self._warm_up)
         self._thread.start()
+
+    def wind_up(self) -> None:
+        """Answers under way may finish, losses break off. A signal's handler may call this."""
+        self._winding_up = True
+        self._commands.put(lambda: self._losses.fail(ENDED))
 
     def leave(self) -> None:
         """End all streams, and the thread, within a turn. A signal's handler may call this."""
@@ -120,8 +160,8 @@ class Engine:
                 self._turn()
             except Exception as error:
                 self._fail(error)
-        self._answers.fail("The engine was ended.")
-        self._losses.fail("The engine was ended.")
+        self._answers.fail(ENDED)
+        self._losses.fail(ENDED)
 
     def _heed(self, wait: bool) -> None:
         """Do what was asked meanwhile. `wait`: for a while, if there is nothing else to do."""
@@ -163,6 +203,7 @@ class Engine:
     def _warm_up(self) -> None:
         if self.shares or not self.busy:
             self._load()
+        self._warm = True
 
     def _load(self) -> Loaded:
         self._loaded = self._loaded or Loaded(self.config)

@@ -38,6 +38,11 @@ class Loaded:
         self._strengths: dict[str, float] = {}
         """By content hash, the largest number that the bank would hold for an adapter."""
 
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Of the adapters in the bank, by name."""
+        return {part.adapter.name: part.adapter.rank for part in list(self._parts.values())}
+
     def misfit(self, mix: Mix) -> str:
         """Why a mix can't stand on this base model, in a sentence; empty: it can."""
         for part in mix.parts:

@@ -18,7 +18,7 @@ from core.serve.chat import ChatAsked
 from core.serve.drawing import Drawn
 from core.serve.engine import Engine
 from core.serve.plain import PlainAsked
-from core.serve.refusals import check_at_home
+from core.serve.refusals import Refusal, check_at_home
 from core.serve.replies import ChatReply, PlainReply, Reply
 from core.serve.stream import Event, Stream
 
@@ -52,6 +52,7 @@ def router(engine: Engine, groq: bool = False) -> APIRouter:
 
 
 async def _answered(engine: Engine, asked: Drawn, asks: list[Ask], shape: type[Reply], request: Request, groq: bool) -> Response:
+    _check_room(engine, len(asks))
     reply = shape(asked.model, asks, asked.answers, f"{engine.mixes.base_hash[:16]}-{asks[0].plan.identity}")
     stream = Stream(reply.id)
     engine.answer(stream, asks)
@@ -60,6 +61,13 @@ async def _answered(engine: Engine, asked: Drawn, asks: list[Ask], shape: type[R
         sent = reply.chunks(_told(engine, stream), usage, groq)
         return StreamingResponse(sent, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
     return await _unless_hung_up(reply.whole(_told(engine, stream)), request)
+
+
+def _check_room(engine: Engine, answers: int) -> None:
+    """Raises Refusal where too many answers would wait for a place."""
+    most = engine.config.most_waiting
+    if engine.under_way + answers > engine.config.side_by_side + most:
+        raise Refusal(f"{most} answers wait for a place already. Ask again in a few seconds.", 429, code="queue_full", retry_after=5)
 
 
 async def _told(engine: Engine, stream: Stream) -> AsyncIterator[Event]:

@@ -25,9 +25,7 @@ def _in_a_sentence(prompt: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         return read(prompt)
     except ValidationError:
-        raise ValueError(
-            f"it should be a text, token ids, or a list of up to {MOST_ANSWERS} of either, none of them empty"
-        ) from None
+        raise ValueError(f"it should be a text, token ids, or a list of up to {MOST_ANSWERS} of either, none of them empty") from None
 
 
 Prompt = Annotated[

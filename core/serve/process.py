@@ -27,17 +27,22 @@ def run(config: ServeConfig, say: Callable[[str], None]) -> str:
 
 def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     heed_cpu_quota()
-    listening = _listen(config.port)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    from core.serve import app
+    from core.serve import app, guard
     from core.serve.engine import Engine
+    from core.serve.server import Server
 
+    guard.keys(config)
+    listening = _listen(config.host, config.port)
+    config = config.model_copy(update={"port": listening.getsockname()[1]})
+    address, token = f"http://{_reachable(config.host)}:{config.port}", secrets.token_hex(16)
     engine = Engine(config)
-    word = resident.announce(resident.Engine(address, os.getpid(), config.base_model, runs.now(), config.engine, secrets.token_hex(16)))
+    guarded = guard.guarded(app.make(engine), config, token)
+    here = resident.Engine(address, os.getpid(), config.base_model, runs.now(), config.engine, token, config.grace_seconds)
+    word = resident.announce(here)
     engine.begin()
     say(f"The engine answers on {address}; OpenAI's clients find it at {address}/v1")
     try:
-        app.Server(engine).run(sockets=[listening])
+        Server(guarded, config, engine).run(sockets=[listening])
     finally:
         resident.withdraw()
         engine.end()
@@ -45,15 +50,21 @@ def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     return address
 
 
-def _listen(port: int) -> socket.socket:
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        listening.bind(("127.0.0.1", port))
-    except OSError as error:
-        raise UserError(f"Port {port} can't be used ({error.strerror}). Choose another, or 0 for one that is free: --port 0") from None
-    listening.listen()
-    return listening
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
+    except (OSError, UnicodeError) as error:
+        why = (getattr(error, "strerror", None) or str(error)).partition(" (while")[0]
+        raise UserError(
+            f"Port {port} of {host} can't be used ({why}). Choose another, or 0 for one that is free (--port 0); host is an address of "
+            "this machine."
+        ) from None
+
+
+def _reachable(host: str) -> str:
+    """The address under which this machine itself finds the host."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{here}]" if ":" in here else here
 
 
 def main(words: list[str]) -> int:

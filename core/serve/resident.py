@@ -41,6 +41,8 @@ class Engine:
     """lyceum or vllm: who computes."""
     token: str = ""
     """What this home's own processes show in place of a key."""
+    grace_seconds: float = 0.0
+    """How long it lets answers under way finish when it is asked to end."""
 
 
 def find() -> Engine | None:
@@ -75,14 +77,14 @@ def start(config: ServeConfig | None = None) -> Engine:
 
 
 def stop() -> bool:
-    """End the engine; answers under way break off. False when there was none."""
+    """End the engine, which first finishes the answers under way, within its grace. False when there was none."""
     engine = find()
     if engine is None:
         return False
-    for how in (signal.SIGTERM, signal.SIGKILL):
+    for how, patience in ((signal.SIGTERM, engine.grace_seconds + STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
         with suppress(ProcessLookupError):
             os.kill(engine.pid, how)
-        until = time.monotonic() + STOP_SECONDS
+        until = time.monotonic() + patience
         while (left := find()) and left.pid == engine.pid and time.monotonic() < until:
             time.sleep(0.02)
         if not left or left.pid != engine.pid:

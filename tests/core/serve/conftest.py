@@ -17,6 +17,9 @@ from core import paths
 from core.config import ServeConfig
 from core.serve import app, client, resident
 from core.serve.engine import Engine
+from core.serve.guard import guarded
+
+TOKEN = "this home's own token"
 
 
 @pytest.fixture
@@ -80,13 +83,15 @@ def serve(tiny_base: Path, home: Path) -> Iterator[Callable[..., Served]]:
     def start(**fields: Any) -> Served:
         engine = Engine(ServeConfig(**{"base_model": str(tiny_base), "device": "cpu", **fields}))
         listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app.make(engine), log_level="error", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(
+            uvicorn.Config(guarded(app.make(engine), engine.config, TOKEN), log_level="error", timeout_graceful_shutdown=1)
+        )
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
         engine.begin()
         thread.start()
         running.append((engine, server, thread))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        served = Served(engine, resident.Engine(address, 0, engine.config.base_model, ""))
+        served = Served(engine, resident.Engine(address, 0, engine.config.base_model, "", token=TOKEN))
         until(lambda: server.started and engine.loaded)
         loaded = engine._loaded
         assert loaded

@@ -297,4 +297,4 @@ def test_bad_bodies_get_one_sentence(serve, body, said):
 
 def test_other_hosts_names_are_refused(serve):
     served = serve()
-    assert httpx.get(f"{served.address.address}/health", headers={"Host": "evil.example"}).status_code == 400
+    assert httpx.get(f"{served.address.address}/health", headers={"Host": "evil.example"}).status_code == 403

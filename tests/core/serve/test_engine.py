@@ -9,15 +9,31 @@ from core import paths
 from core.errors import UserError
 from core.jobs import locks
 from core.models.decoding import Decoding
-from tests.core.serve.conftest import until
+from tests.core.serve.conftest import together, until
 
 ROW = {"key": "a", "question": "Why?"}
 
 
 def test_health_tells_what_there_is(serve, adapters, tiny_base):
     adapters("x", 1)
-    health = serve().health()
-    assert health == {"base_model": str(tiny_base), "device": "cpu", "adapters": ["x"], "loaded": True, "busy": "", "answers": 0}
+    served = serve(side_by_side=3, requests_per_minute=600)
+    health = served.health()
+    fixed = {"engine": "lyceum", "base_model": str(tiny_base), "device": "cpu", "adapters": ["x"], "loaded": True, "busy": ""}
+    assert {name: health[name] for name in fixed} == fixed and (health["state"], health["said"]) == ("ready", "")
+    assert (health["answers"], health["waiting"], health["places"], health["tokens"], health["in_bank"]) == (0, 0, 3, 0, [])
+    limits = {"host": "127.0.0.1", "requests_per_minute": 600, "max_body_mb": 8, "most_waiting": 1024, "key": False, "context": 1024}
+    assert {name: health["limits"][name] for name in limits} == limits and 50 < health["memory_mb"] < 50_000
+    rows = [{**ROW, "key": f"{nth}", "question": f"{nth}?", "mix": {"adapters": ["x"]}} for nth in range(5)]
+    asked = served.answers(*rows, max_new_tokens=200)
+    next(asked)
+    until(lambda: served.health()["answers"] == 5 and served.health()["waiting"] == 2)
+    together(asked)
+    health = served.health()
+    assert health["answers"] == health["waiting"] == 0 and health["in_bank"] == [{"name": "x", "rank": 4}]
+    assert health["tokens"] == 1000 and health["tokens_per_second"] > 0
+    assert health["requests"] > 3 and health["refused"] == 0
+    served.engine.wind_up()
+    assert served.health()["state"] == "ending"
 
 
 def test_an_idle_engine_lets_go_of_the_model_and_loads_it_again(serve, adapters):

@@ -53,17 +53,28 @@ def test_started_once_found_again_killed_and_started_again(tiny_base, capsys):
     again = resident.start(config)
     assert again.pid != found[0].pid
     events = client.answers(again, "s", [{"key": "a", "question": "Why?"}], max_new_tokens=900)
+    first = next(events)["text"]
+    stopping = threading.Thread(target=resident.stop)
+    stopping.start()
+    assert len(first + together(events)["a"]) > 900, "an answer under way is finished"
+    stopping.join()
+    assert resident.find() is None and not (paths.results() / ".engine.json").exists()
+
+
+def test_beyond_its_grace_answers_break_off(tiny_base):
+    engine = resident.start(ServeConfig(base_model=str(tiny_base), device="cpu", grace_seconds=0.2))
+    events = client.answers(engine, "s", [{"key": "a", "question": "Why?"}], max_new_tokens=1000)
     next(events)
-    assert main(["serve", "--stop"]) == 0
+    assert resident.stop()
     with pytest.raises(UserError, match="The engine was ended"):
         together(events)
-    assert resident.find() is None and not (paths.results() / ".engine.json").exists()
+    assert resident.find() is None
 
 
 def test_what_keeps_it_from_starting_is_said():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"The engine did not start. Port {port} can't be used .*Choose another"):
+        with pytest.raises(UserError, match=f"The engine did not start. Port {port} of 127.0.0.1 can't be used .*Choose another"):
             resident.start(ServeConfig(port=port))
     assert resident.find() is None
 

@@ -1,0 +1,91 @@
+"""The tokens of an answer with their probabilities, as chat completions tell them, and the pieces of text that they are shown as.
+
+https://platform.openai.com/docs/api-reference/chat/object: logprobs.content[] = {token, logprob, bytes, top_logprobs[]}, in nats.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.wording import percent
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of an answer."""
+
+    text: str
+    logprob: float
+    """Nats."""
+    bytes: bytes
+    others: tuple[tuple[str, float], ...] = ()
+    """Tokens that were probable in its place, itself among them perhaps: text and log-probability, the most probable first."""
+
+    @property
+    def probability(self) -> float:
+        """Between 0 and 1."""
+        return math.exp(self.logprob)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of text: one token, or several that only together are whole characters."""
+
+    text: str
+    probability: float
+    title: str
+    """What is said where one points at it."""
+    token: int
+    """Place of its first token in the answer."""
+
+
+def of_chunk(choice: Mapping[str, Any]) -> tuple[Token, ...]:
+    """The tokens of a streamed choice; none where they were not asked for."""
+    return tuple(_token(each) for each in (choice.get("logprobs") or {}).get("content") or ())
+
+
+def _token(said: Mapping[str, Any]) -> Token:
+    others = tuple((each["token"], each["logprob"]) for each in said.get("top_logprobs") or ())
+    spelled = said.get("bytes")
+    return Token(said["token"], said["logprob"], said["token"].encode() if spelled is None else bytes(spelled), others)
+
+
+def spans(tokens: Sequence[Token], text: str) -> list[Span]:
+    """The answer's text piece by piece; empty where the tokens don't make up the text."""
+    found = list(_spans(tokens))
+    return found if "".join(span.text for span in found) == text else []
+
+
+def _spans(tokens: Sequence[Token]) -> Iterator[Span]:
+    start = 0
+    for end in range(1, len(tokens) + 1):
+        some = tokens[start:end]
+        spelled = b"".join(token.bytes for token in some)
+        whole = _decoded(spelled)
+        if whole is None and end < len(tokens):
+            continue
+        shown = spelled.decode("utf-8", "replace") if whole is None else whole
+        yield Span(shown, math.exp(sum(token.logprob for token in some)), _title(some, shown), start)
+        start = end
+
+
+def _decoded(spelled: bytes) -> str | None:
+    try:
+        return spelled.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _title(tokens: Sequence[Token], text: str) -> str:
+    """'“ virtue”: 34 %', then what else was probable there."""
+    if len(tokens) > 1:
+        return f"{quoted(text)}, {len(tokens)} tokens: {percent(math.exp(sum(token.logprob for token in tokens)))}"
+    (token,) = tokens
+    others = [f"{quoted(each)} {percent(math.exp(logprob))}" for each, logprob in token.others if each != token.text]
+    return f"{quoted(text)}: {percent(token.probability)}" + ("\ninstead: " + ", ".join(others) if others else "")
+
+
+def quoted(text: str) -> str:
+    """A token as people can read it: in quotes, with line breaks and tabs as signs."""
+    return "“" + text.replace("\n", "↵").replace("\t", "⇥") + "”"

@@ -1,0 +1,88 @@
+"""Why this word: the adapters' shares in the log-probability of one token of an answer."""
+
+import streamlit as st
+
+from core import answer_tokens, playground, playground_charts
+from core.errors import UserError
+from core.playground import Answer, Play
+from core.serve import client, names
+from core.serve.resident import Engine
+from core.wording import percent, plain
+from core.who_answers import Cast
+from pages import playground_columns, playground_state
+from pages.playground_columns import Chosen
+from pages.playground_state import KEY
+
+Tellable = dict[tuple[str, int], Answer]
+"""Answers with tokens, by model and turn."""
+
+
+def show(found: Engine | None, play: Play, cast: Cast) -> None:
+    """The section: who, which answer, which word; then bars and a sentence. Nothing before there are answers."""
+    every = {
+        (model, turn): answer
+        for model in play.models
+        for turn, answer in enumerate(playground_columns.answers(model, play))
+        if answer.stands and answer.tokens
+    }
+    if not every:
+        return
+    with st.container(border=True):
+        st.markdown("**Why this word**")
+        if found is None or found.kind != "lyceum":
+            st.caption("Only Lyceum's own engine can look into a mix; it does not run.")
+            return
+        told = {key: answer for key, answer in every.items() if key[0] != names.BASE}
+        if not told:
+            st.caption("Base has no adapters, so there is nothing to share among them. Choose an adapter or a mix above.")
+            return
+        chosen = _pick(told, cast)
+        if st.button("Explain", key=f"{KEY}.explain") or st.session_state.pop(f"{KEY}.why", False):
+            playground_state.want_reason(chosen)
+        _reason(found, play, cast, chosen, told)
+
+
+def _pick(told: Tellable, cast: Cast) -> Chosen:
+    """Three boxes, which a click on a word fills."""
+    clicked: Chosen | None = st.session_state.get(f"{KEY}.token")
+    if clicked and (clicked.model, clicked.turn) in told and st.session_state.get(f"{KEY}.why"):
+        st.session_state[f"{KEY}.why.answer"] = (clicked.model, clicked.turn)
+        st.session_state[f"{KEY}.why.token"] = clicked.token
+    keys = list(told)
+    if st.session_state.get(f"{KEY}.why.answer") not in keys:
+        st.session_state[f"{KEY}.why.answer"] = keys[-1]
+    left, right = st.columns(2)
+    model, turn = left.selectbox("Answer", keys, format_func=lambda key: f"{cast.who(key[0]).label}, question {key[1] + 1}", key=f"{KEY}.why.answer")
+    spans = answer_tokens.spans(told[model, turn].tokens, told[model, turn].text)
+    tokens = {span.token: span for span in spans}
+    if st.session_state.get(f"{KEY}.why.token") not in tokens:
+        st.session_state[f"{KEY}.why.token"] = next(iter(tokens))
+    shown = {token: f"{token + 1}. {answer_tokens.quoted(span.text)} {percent(span.probability)}" for token, span in tokens.items()}
+    token = right.selectbox("Word", list(shown), format_func=lambda each: shown[each], key=f"{KEY}.why.token")
+    return Chosen(model, turn, token)
+
+
+def _reason(found: Engine, play: Play, cast: Cast, chosen: Chosen, told: Tellable) -> None:
+    """Bars and a sentence, once it was asked for."""
+    if playground_state.reason() != chosen:
+        st.caption("Click a word in an answer, or choose one here: bars show how much each adapter made it more or less probable.")
+        return
+    answers = playground_columns.answers(chosen.model, play)
+    system = playground.system_message(play, chosen.model, cast.own)
+    messages = playground.messages(system, play.questions[: chosen.turn + 1], [answer.text for answer in answers[: chosen.turn]])
+    try:
+        with st.spinner("Looking into the mix"):
+            shares = _shares(found, chosen.model, messages, told[chosen.model, chosen.turn], chosen.token)
+    except UserError as error:
+        st.info(plain(str(error)))
+        return
+    sentence = playground_charts.said(shares)
+    st.markdown(plain(sentence))
+    if shares["shares"]:
+        figure = playground_charts.shares(shares["shares"], {name: cast.hue(name) for name in shares["shares"]})
+        st.plotly_chart(figure, alt=sentence, config={"displayModeBar": False}, key=f"{KEY}-shares")
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _shares(found: Engine, model: str, messages: list[dict[str, str]], answer: Answer, token: int) -> dict[str, object]:
+    return client.shares(found, {"model": model, "messages": messages, "answer": answer.text, "token": token})

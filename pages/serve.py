@@ -1,0 +1,29 @@
+"""Serve: the resident engine's state, speed and queue, how programs ask it, who may, and its limits."""
+
+import streamlit as st
+
+from core.errors import UserError
+from core.serve import client
+from core.wording import plain
+from pages import engine, parts, serve_access, serve_live, serve_snippets, serve_start
+
+SHOWS = "One address for the base model, every adapter, merge and mix, in OpenAI's API: for programs, other tools and the playground."
+
+parts.enter()
+found = engine.find()
+if found is None:
+    parts.head("Serve", f"No engine runs. {SHOWS}")
+    serve_start.show()
+else:
+    try:
+        health, offers = client.health(found), client.models(found)
+    except UserError as error:
+        parts.head("Serve", f"An engine runs at {found.address}, and does not answer at the moment.")
+        st.warning(plain(str(error)), icon=":material/error:")
+        serve_live.log()
+        serve_live.end(found)
+    else:
+        serve_live.show(found)
+        serve_snippets.show(found, health, offers)
+        serve_access.show(health)
+        serve_live.end(found, health)
