@@ -55,7 +55,9 @@ def live(cast: Cast, first: Play, demos: Prompts) -> None:
     _engine(found, play, cast, going)
     (playground_columns.ticking if going else playground_columns.still)(play, cast)
     if play.questions and not going:
-        st.caption("Tint: the less sure the model was of a word, the deeper. Point at a word for its probability and what else it might have said.")
+        st.caption(
+            "Tint: the less sure the model was of a word, the deeper. Point at a word for its probability and what else it might have said."
+        )
         playground_why.show(found, play, cast)
     playground_state.remember(play, first)
 

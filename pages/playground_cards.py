@@ -124,7 +124,8 @@ article {
 }
 h4 { margin: 0 0 0.35rem; font-size: 0.85rem; font-weight: 600; overflow-wrap: anywhere; }
 p {
-    margin: 0; flex: 1; font-size: 0.95rem; line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 24rem; overflow-y: auto;
+    margin: 0; flex: 1; font-size: 0.95rem; line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere;
+    max-height: 24rem; overflow-y: auto;
 }
 p:focus-visible { outline: 1px solid var(--hue); }
 p span { cursor: pointer; border-radius: 2px; background: color-mix(in srgb, #E69F00 calc(var(--doubt) * 28%), transparent); }

@@ -13,7 +13,7 @@ from core.wording import plain
 from pages import engine, playground_state
 from pages.playground_state import KEY
 
-CHIPS = 3
+CHIPS = 2
 """Demo prompts that stand open while nothing has been asked."""
 MIXED = 4
 """Adapters that the builder offers unasked."""
@@ -107,11 +107,9 @@ def settings(categories: Sequence[str], running: bool) -> None:
         preset = st.session_state[f"{KEY}.preset"]
         named = GENERATION.get(preset or "", {})
         st.segmented_control("Preset", list(GENERATION), key=f"{KEY}.preset", help=_presets(), **KEPT)
-        left, right = st.columns(2)
-        number(left, "Temperature", "temperature", named, (0.0, 2.0, 0.1), 1)
-        number(right, "Top p", "top_p", named, (0.01, 1.0, 0.05), 1)
-        number(left, "Longest answer", "max_tokens", named, (1, 8192, 16), playground.LONGEST)
-        number(right, "Seed", "seed", named, (0, 2**32 - 1, 1), "another each time")
+        for place, (name, (label, low, high, step, usual)) in zip(st.columns(2) * 2, _NUMBERS.items(), strict=True):
+            stands = str(named.get(name, usual))
+            place.number_input(label, low, high, step=step, value=None, key=f"{KEY}.{name}", placeholder=stands, **KEPT)
         told = "{category} stands for the category below, or else for an adapter's own; a model with neither then gets no system prompt."
         st.text_area("System prompt", key=f"{KEY}.system_prompt", height=90, help=told, **KEPT)
         known = list(dict.fromkeys(["", *categories, st.session_state[f"{KEY}.category"]]))
@@ -120,11 +118,13 @@ def settings(categories: Sequence[str], running: bool) -> None:
             st.button("Stop the engine", key=f"{KEY}.engine.stop", on_click=engine.stop, help="Frees its memory; answers break off.")
 
 
-def number(place: "st.delta_generator.DeltaGenerator", label: str, name: str, named: Mapping[str, object], reach: tuple, usual: object) -> None:  # type: ignore[type-arg]
-    """A number that may stay empty: then the preset's counts, which stands in its place."""
-    low, high, step = reach
-    shown = f"{named.get(name, usual)}"
-    place.number_input(label, low, high, step=step, value=None, key=f"{KEY}.{name}", placeholder=shown, **KEPT)
+_NUMBERS = {
+    "temperature": ("Temperature", 0.0, 2.0, 0.1, 1),
+    "top_p": ("Top p", 0.01, 1.0, 0.05, 1),
+    "max_tokens": ("Longest answer", 1, 8192, 16, playground.LONGEST),
+    "seed": ("Seed", 0, 2**32 - 1, 1, "another each time"),
+}
+"""Label, least, most, step, and what counts where neither the field nor the preset says; that stands in the empty field."""
 
 
 def _presets() -> str:
@@ -146,7 +146,6 @@ def said(play: Play) -> str:
     """How answers are drawn, in a line."""
     drawing = play.drawing
     values = GENERATION.get(drawing.preset or "", {}) | {name: value for name, value in drawing if value is not None and name != "preset"}
-    values["max_tokens"] = playground.longest(drawing)
-    words = {"temperature": "temperature", "top_p": "top p", "seed": "seed", "max_tokens": "at most tokens"}
-    parts = [f"at most {values[name]} tokens" if name == "max_tokens" else f"{words[name]} {values[name]}" for name in words if name in values]
+    values |= {"max_tokens": playground.longest(drawing)}
+    parts = [f"{label.lower()} {values[name]}" for name, (label, *_) in _NUMBERS.items() if name in values]
     return plain(f"{drawing.preset or 'own settings'}: {', '.join(parts)}" + (f"; category {play.category}" if play.category else ""))

@@ -33,7 +33,7 @@ def _form(play: Play, cast: Cast, turn: int, categories: Sequence[str]) -> None:
     given = {cast.who(model).label: (model, text) for model, text in found.items() if text}
     whose = st.selectbox("Reference", [*given, TYPED], key=f"{KEY}.save.whose", help="It can be changed below.") or TYPED
     model, text = given.get(whose, ("", ""))
-    reference = st.text_area("Its text", text, height=120, key=f"{KEY}.save.text.{turn}.{model}")
+    reference = st.text_area("Its text", text, height=120, key=f"{KEY}.save.text.{turn}.{model}.{hash(text)}")
     usual = play.category or ONE
     known = list(dict.fromkeys([usual, *categories, ONE]))
     category = st.selectbox("Category", known, key=f"{KEY}.save.category.{usual}", accept_new_options=True) or usual

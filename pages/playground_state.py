@@ -9,8 +9,8 @@ from core import playground
 from core.config import DrawingConfig
 from core.errors import UserError
 from core.playground import Play
-from core.wording import plain
 from core.who_answers import Cast
+from core.wording import plain
 from pages import playback
 
 KEY = "playground"

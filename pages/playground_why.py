@@ -7,8 +7,8 @@ from core.errors import UserError
 from core.playground import Answer, Play
 from core.serve import client, names
 from core.serve.resident import Engine
-from core.wording import percent, plain
 from core.who_answers import Cast
+from core.wording import percent, plain
 from pages import playground_columns, playground_state
 from pages.playground_columns import Chosen
 from pages.playground_state import KEY
@@ -52,7 +52,9 @@ def _pick(told: Tellable, cast: Cast) -> Chosen:
     if st.session_state.get(f"{KEY}.why.answer") not in keys:
         st.session_state[f"{KEY}.why.answer"] = keys[-1]
     left, right = st.columns(2)
-    model, turn = left.selectbox("Answer", keys, format_func=lambda key: f"{cast.who(key[0]).label}, question {key[1] + 1}", key=f"{KEY}.why.answer")
+    model, turn = left.selectbox(
+        "Answer", keys, format_func=lambda key: f"{cast.who(key[0]).label}, question {key[1] + 1}", key=f"{KEY}.why.answer"
+    )
     spans = answer_tokens.spans(told[model, turn].tokens, told[model, turn].text)
     tokens = {span.token: span for span in spans}
     if st.session_state.get(f"{KEY}.why.token") not in tokens:

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from core import runs
-from core.serve import openai, rag, requests
+from core.serve import openai, rag, requests, why
 from core.serve.application import application
 from core.serve.engine import Engine
 from core.serve.rag import RagAsked
@@ -18,6 +18,7 @@ from core.serve.refusals import check_at_home
 from core.serve.requests import AnswersAsked, LossesAsked
 from core.serve.status import status
 from core.serve.stream import Stream
+from core.serve.why import SharesAsked
 
 
 def make(engine: Engine) -> FastAPI:
@@ -54,6 +55,11 @@ def make(engine: Engine) -> FastAPI:
             stream.tell(note=note)
         engine.measure(stream, wanted)
         return _sent(engine, stream)
+
+    @app.post("/console/shares")
+    async def shares(asked: SharesAsked) -> dict[str, Any]:
+        check_at_home(engine)
+        return await why.shares(engine, asked, await run_in_threadpool(why.read, engine, asked))
 
     @app.post("/rag/answers")
     async def rag_answers(asked: RagAsked) -> StreamingResponse:

@@ -27,6 +27,7 @@ from core.serve.losses import Losses, Row
 from core.serve.making import Making
 from core.serve.mixes import Mixes, Plan
 from core.serve.pace import Pace
+from core.serve.shares import Shares, Spoken
 from core.serve.stream import Stream
 
 LOOK_SECONDS = 0.5
@@ -54,6 +55,7 @@ class Engine:
         self._making = Making(self.mixes, self._commands.put)
         self._answers = Answers(self._making, config.side_by_side)
         self._losses = Losses(self._making)
+        self._shares = Shares(self._making)
         self._loaded: Loaded | None = None
         self._used = self._looked = time.monotonic()
         self._owed = 0.0
@@ -147,10 +149,15 @@ class Engine:
         """Losses of each plan on its rows, told to `stream`."""
         self._commands.put(lambda: self._losses.open(stream, asks))
 
+    def explain(self, stream: Stream, plan: Plan, spoken: Spoken) -> None:
+        """What each adapter of a mix adds to one token, told to `stream`."""
+        self._commands.put(lambda: self._shares.open(stream, plan, spoken))
+
     def hang_up(self, stream: Stream) -> None:
         """Nobody reads this stream any more."""
         self._commands.put(lambda: self._answers.drop(stream))
         self._commands.put(lambda: self._losses.drop(stream))
+        self._commands.put(lambda: self._shares.drop(stream))
 
     def _run(self) -> None:
         while not self._ending:
@@ -160,34 +167,37 @@ class Engine:
                 self._turn()
             except Exception as error:
                 self._fail(error)
-        self._answers.fail(ENDED)
-        self._losses.fail(ENDED)
+        self._tell_all(ENDED)
 
     def _heed(self, wait: bool) -> None:
         """Do what was asked meanwhile. `wait`: for a while, if there is nothing else to do."""
-        idle = wait and not (self._answers.waiting or self._losses.waiting)
+        idle = wait and not self._wanted
         with suppress(queue.Empty):
             self._commands.get(timeout=LOOK_SECONDS if idle else 0)()
             while True:
                 self._commands.get_nowait()()
 
+    @property
+    def _wanted(self) -> bool:
+        """Whether a turn would do anything."""
+        return self._answers.waiting or self._losses.waiting or self._shares.waiting
+
     def _look(self) -> None:
         """Make room for a job on a GPU, and for anything when nobody has asked for long."""
         now = time.monotonic()
-        if self._answers.waiting or self._losses.waiting:
+        if self._wanted:
             self._used = now
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
         if not self.shares and (busy := self.busy):
-            self._answers.fail(busy)
-            self._losses.fail(busy)
+            self._tell_all(busy)
             self._unload()
         elif now - self._used > self.config.idle_minutes * 60:
             self._unload()
 
     def _turn(self) -> None:
-        """Answers first; losses by their share of the time, or when there are no answers."""
+        """Answers first; shares and losses by their part of the time, or when there are no answers."""
         began = time.monotonic()
         answering = self._answers.waiting
         if answering or (self._loaded and self._loaded.decoding.rows):
@@ -196,8 +206,8 @@ class Engine:
             self._answers.step(self._load())
         spent = time.monotonic() - began
         self._owed = self._owed + spent * LOSSES_SHARE if answering else 0.0
-        if self._losses.waiting and (not answering or self._owed > 0):
-            self._losses.turn(self._load())
+        if (self._losses.waiting or self._shares.waiting) and (not answering or self._owed > 0):
+            (self._shares if self._shares.waiting else self._losses).turn(self._load())
             self._owed -= time.monotonic() - began - spent
 
     def _warm_up(self) -> None:
@@ -218,6 +228,11 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _tell_all(self, why: str) -> None:
+        """Whoever waits for anything hears why it doesn't come."""
+        for each in (self._answers, self._losses, self._shares):
+            each.fail(why)
+
     def _fail(self, error: Exception) -> None:
         """Tell everybody what happened, and go on with what comes."""
         if isinstance(error, UserError):
@@ -227,7 +242,6 @@ class Engine:
         else:
             traceback.print_exception(error)
             why = f"The engine failed ({type(error).__name__}: {error}). This is a bug; its traceback is in results/.engine.log"
-        self._answers.fail(why)
-        self._losses.fail(why)
+        self._tell_all(why)
         if self._loaded:
             self._loaded.decoding = Decoding(self._loaded.base)

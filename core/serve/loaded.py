@@ -64,15 +64,31 @@ class Loaded:
 
     def mixing(self, mixes: Sequence[Mix]) -> AbstractContextManager[None]:
         """For a batch whose rows have these mixes: the bank's weights, [rows, K]. Adapters that the bank lacks join it."""
+        bank = self._ready(mixes)
+        if bank is None:
+            return nullcontext()
+        weights = self.weights(mixes)
+        return bank.mixing(self._router(mixes, weights) if any(mix.route for mix in mixes) else weights)
+
+    def gated(self, mix: Mix, gates: torch.Tensor) -> AbstractContextManager[None]:
+        """For rows of one mix, with each part's weight times its gate, [parts]; gradients flow to the gates."""
+        bank = self._ready([mix])
+        assert bank, "a mix without parts has no gates"
+        weights = self.weights([mix])
+        shares = self._router([mix], weights)
+        columns = torch.tensor([list(self._parts).index(part.digest) for part in mix.parts], device=gates.device)
+        factors = torch.zeros(len(self._parts), device=gates.device).index_put((columns,), gates)
+        return bank.mixing(lambda layer, x: shares(layer, x) * factors)
+
+    def _ready(self, mixes: Sequence[Mix]) -> AdapterBank | None:
+        """The bank, with all adapters of these mixes in it; None where they have none."""
         needed = {part.digest: part for mix in mixes for part in mix.parts}
         if not needed:
-            return nullcontext()
+            return None
         if not needed.keys() <= self._parts.keys():
             self._fill(needed)
         self._used = [digest for digest in self._used if digest not in needed] + list(needed)
-        assert self._bank
-        weights = self.weights(mixes)
-        return self._bank.mixing(self._router(mixes, weights) if any(mix.route for mix in mixes) else weights)
+        return self._bank
 
     def weights(self, mixes: Sequence[Mix]) -> torch.Tensor:
         """[rows, K] in the order of the bank, where it is."""

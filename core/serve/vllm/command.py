@@ -41,9 +41,9 @@ class Base:
     """Where the model brings none: a file with ours."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Command:
-    """A process to start."""
+    """A process to start; no two are the same."""
 
     words: tuple[str, ...]
     environment: dict[str, str]

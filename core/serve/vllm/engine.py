@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -134,6 +135,9 @@ class Engine:
         except httpx.HTTPError as error:
             broke = str(error) or type(error).__name__
             stream.tell(error=f"vLLM broke off ({broke.rstrip('.')}); it is started again where it died. Ask again in a minute.")
+        except Exception as error:
+            traceback.print_exception(error)
+            stream.tell(error=f"The engine failed ({type(error).__name__}). This is a bug; its traceback is in results/.engine.log")
 
     async def _awake(self) -> Command:
         """The living process. Raises UserError where there is none in time."""
