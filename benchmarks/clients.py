@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.snippets import SNIPPETS, Asked
+from core.serve.snippets import SNIPPETS, Asked
 
 PROJECT = Path(__file__).resolve().parent.parent
 QUESTION = "What is a good life?"

@@ -42,6 +42,8 @@ from core.models import load
 from core.models.generate import end_tokens
 from core.serve import app, client, resident
 from core.serve.engine import Engine
+from core.serve.guard import guarded
+from core.serve.server import Server
 
 NEAR_TIE = 1e-4
 SYSTEM = "You answer in the voice of the {category} school: short, in its own words."
@@ -197,11 +199,12 @@ def home_of_its_own() -> Iterator[list[str]]:
 
 
 @contextmanager
-def live_engine() -> Iterator[tuple[Engine, resident.Engine]]:
+def live_engine(precision: str = "fp32", device: str = "cpu") -> Iterator[tuple[Engine, resident.Engine]]:
     """An engine behind HTTP, in this process, with its model in memory."""
-    engine = Engine(ServeConfig(precision="fp32", device="cpu"))
+    config = ServeConfig(precision=precision, device=device)
+    engine = Engine(config)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = app.Server(engine)
+    server = Server(guarded(app.make(engine), config, ""), config, engine)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     engine.begin()
     thread.start()

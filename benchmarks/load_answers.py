@@ -64,8 +64,9 @@ class Answer:
 
     def near_tie(self, said: str, tokens: int) -> bool:
         """Whether `said` parts from it where two tokens were almost equally probable."""
-        same = next((n for n in range(tokens, 0, -1) if said.startswith(self.text(n).rstrip("\ufffd"))), 0)
-        return any(gap <= NEAR_TIE for gap in self.gaps[max(0, same - 1) : same + 2])
+        begun = [self.text(n).rstrip("\ufffd") for n in range(min(tokens, len(self.pieces)))]  # without halves of characters
+        same = max((each for each in begun if said.startswith(each)), key=len)
+        return any(gap <= NEAR_TIE for each, gap in zip(begun, self.gaps, strict=False) if each == same)
 
 
 @dataclass

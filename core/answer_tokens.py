@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/api-reference/chat/object: logprobs.content[] = {token, logprob, bytes, top_logprobs[]}, in nats.
 """
 
+import codecs
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Span:
     """What is said where one points at it."""
     token: int
     """Place of its first token in the answer."""
+    tokens: int = 1
 
 
 def of_chunk(choice: Mapping[str, Any]) -> tuple[Token, ...]:
@@ -52,29 +54,25 @@ def _token(said: Mapping[str, Any]) -> Token:
 
 
 def spans(tokens: Sequence[Token], text: str) -> list[Span]:
-    """The answer's text piece by piece; empty where the tokens don't make up the text."""
-    found = list(_spans(tokens))
-    return found if "".join(span.text for span in found) == text else []
+    """The answer's text piece by piece, without tokens that are no part of it (control tokens); empty where they don't make up the text."""
+    found, at = [], 0
+    for span in _spans(tokens):
+        if text.startswith(span.text, at):
+            found.append(span)
+            at += len(span.text)
+    return found if at == len(text) else []
 
 
 def _spans(tokens: Sequence[Token]) -> Iterator[Span]:
-    start = 0
-    for end in range(1, len(tokens) + 1):
-        some = tokens[start:end]
-        spelled = b"".join(token.bytes for token in some)
-        whole = _decoded(spelled)
-        if whole is None and end < len(tokens):
-            continue
-        shown = spelled.decode("utf-8", "replace") if whole is None else whole
-        yield Span(shown, math.exp(sum(token.logprob for token in some)), _title(some, shown), start)
-        start = end
-
-
-def _decoded(spelled: bytes) -> str | None:
-    try:
-        return spelled.decode()
-    except UnicodeDecodeError:
-        return None
+    """A span ends where no character is left half-written; bytes that are no text stand as U+FFFD, as the engine's text has them."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    start, text = 0, ""
+    for end, token in enumerate(tokens, 1):
+        text += decoder.decode(token.bytes, final=end == len(tokens))
+        if not decoder.getstate()[0]:
+            some = tokens[start:end]
+            yield Span(text, math.exp(sum(each.logprob for each in some)), _title(some, text), start, len(some))
+            start, text = end, ""
 
 
 def _title(tokens: Sequence[Token], text: str) -> str:

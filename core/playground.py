@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.answer_tokens import Token, of_chunk
+from core.answer_tokens import Token, of_chunk, spans
 from core.config import DrawingConfig
 from core.errors import UserError, shown
 from core.jobs.configure import fill
@@ -152,6 +152,29 @@ def standing(answers: Sequence[Answer]) -> list[Answer]:
     """The answers up to the first that is missing: what a conversation can go on from."""
     missing = next((turn for turn, answer in enumerate(answers) if not answer.stands), len(answers))
     return list(answers[:missing])
+
+
+def explain(engine: Engine, model: str, said: Sequence[Mapping[str, str]], answer: Answer, token: int) -> dict[str, Any]:
+    """client.shares of a token of an answer; `said`: the messages that it answers. Raises UserError.
+
+    The engine reads the answer's text anew, so the word is found by where it stands, should it be read in other tokens.
+    """
+    before = [span for span in spans(answer.tokens, answer.text) if span.token < token]
+    place, at = sum(span.tokens for span in before), len("".join(span.text for span in before))
+    asked = {"model": model, "messages": list(said), "answer": answer.text}
+    found = client.shares(engine, {**asked, "token": place})
+    there = _places(found["tokens"], answer.text, at)
+    if place in there:
+        return found
+    if not there:
+        raise UserError("The engine reads this answer in other tokens, and none of them begins at this word. Choose another word.")
+    return client.shares(engine, {**asked, "token": there[0]})
+
+
+def _places(tokens: Sequence[str], text: str, at: int) -> list[int]:
+    """Tokens that begin at a place of the text. A character in several tokens can't be read in each, so either side may tell."""
+    cuts = range(len(tokens))
+    return [cut for cut in cuts if "".join(tokens[:cut]) == text[:at] or "".join(tokens[cut:]) == text[at:]]
 
 
 # --- the link ---------------------------------------------------------------------------------------------------------

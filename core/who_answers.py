@@ -63,6 +63,11 @@ class Cast:
         newest = self.merged[0] if self.merged else None
         return (names.BASE, *(each for each in (own, self.shelf.pooled, newest) if each))
 
+    def base_model(self, models: Sequence[str]) -> str:
+        """The base model that the adapters behind these names stand on; where none is, that of all."""
+        parts = [part for name in models for part in (name, *self.who(name).weights)]
+        return self.shelf.base_model([part for part in parts if part in self.shelf.infos] or self.shelf.infos)
+
     def who(self, name: str) -> Who:
         """A model by its name; a name that nobody bears is told, not refused."""
         if name == names.BASE:

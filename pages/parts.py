@@ -41,6 +41,7 @@ def navigation() -> StreamlitPage:
             ],
             "Use": [
                 st.Page("pages/playground.py", title="Playground", icon=":material/forum:"),
+                st.Page("pages/serve.py", title="Serve", icon=":material/dns:"),
             ],
             "Work": [st.Page("pages/jobs.py", title="Jobs", icon=":material/list_alt:")],
         }

@@ -83,7 +83,7 @@ def _buttons(play: Play, first: Play, cast: Cast, demos: Prompts, going: bool, f
 
 def _engine(found: Engine | None, play: Play, cast: Cast, going: bool) -> None:
     """The button that starts the engine, or why answers may be slow."""
-    base_model = cast.shelf.base_model(play.models)
+    base_model = cast.base_model(play.models)
     if found is None:
         engine.start(base_model, WHY)
     elif cast.shelf.infos and (said := engine.other_base(found, base_model)):

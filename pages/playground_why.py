@@ -5,7 +5,7 @@ import streamlit as st
 from core import answer_tokens, playground, playground_charts
 from core.errors import UserError
 from core.playground import Answer, Play
-from core.serve import client, names
+from core.serve import names
 from core.serve.resident import Engine
 from core.who_answers import Cast
 from core.wording import percent, plain
@@ -87,4 +87,4 @@ def _reason(found: Engine, play: Play, cast: Cast, chosen: Chosen, told: Tellabl
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _shares(found: Engine, model: str, messages: list[dict[str, str]], answer: Answer, token: int) -> dict[str, object]:
-    return client.shares(found, {"model": model, "messages": messages, "answer": answer.text, "token": token})
+    return playground.explain(found, model, messages, answer, token)

@@ -1,10 +1,7 @@
 """Serve: the resident engine's state, speed and queue, how programs ask it, who may, and its limits."""
 
-import streamlit as st
-
 from core.errors import UserError
 from core.serve import client
-from core.wording import plain
 from pages import engine, parts, serve_access, serve_live, serve_snippets, serve_start
 
 SHOWS = "One address for the base model, every adapter, merge and mix, in OpenAI's API: for programs, other tools and the playground."
@@ -18,8 +15,7 @@ else:
     try:
         health, offers = client.health(found), client.models(found)
     except UserError as error:
-        parts.head("Serve", f"An engine runs at {found.address}, and does not answer at the moment.")
-        st.warning(plain(str(error)), icon=":material/error:")
+        serve_live.silent(found, error)
         serve_live.log()
         serve_live.end(found)
     else:

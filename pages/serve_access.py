@@ -25,8 +25,8 @@ def show(health: Health) -> None:
             st.caption("HTTP sends keys in the clear: beyond a network of your own, put a proxy with TLS before it.")
     with limits:
         st.subheader("Limits", anchor=False)
-        rows = serving.limits(health)
-        st.dataframe(pd.DataFrame(rows, columns=["limit", "value", "beyond it"]), hide_index=True, alt="Limits of the engine")
+        rows = pd.DataFrame(serving.limits(health), columns=["limit", "value", "beyond it"])
+        st.table(rows, border="horizontal", hide_index=True, alt="Limits of the engine")
 
 
 def said(health: Health) -> str:

@@ -10,7 +10,7 @@ from core.errors import UserError
 from core.serve import client
 from core.serve.resident import Engine
 from core.serving import Health
-from core.wording import count, day, duration, plain, seconds_between, three
+from core.wording import MISSING, count, day, duration, plain, seconds_between, three
 from pages import engine, estimate, parts
 
 PAST = "serve.past"
@@ -27,22 +27,31 @@ def _drawn(found: Engine) -> None:
     try:
         health, offers = client.health(found), client.models(found)
     except UserError as error:
-        parts.head("Serve", f"An engine runs at {found.address}, and does not answer at the moment.")
-        st.warning(plain(str(error)), icon=":material/error:")
+        silent(found, error)
         return
     parts.head("Serve", serving.finding(health, len(offers)))
     _state(health)
     _figures(health)
-    _picture(found, health)
-    _models(health, offers)
-    _about(found, health)
+    picture, models = st.columns([3, 2], gap="medium")
+    with picture:
+        _picture(found, health)
+        _about(found, health)
+    with models:
+        _models(health, offers)
+
+
+def silent(found: Engine, error: UserError) -> None:
+    """An engine that lives and does not answer."""
+    parts.head("Serve", f"An engine runs at {found.address}, and does not answer at the moment.")
+    st.warning(plain(str(error)), icon=":material/error:")
 
 
 def _state(health: Health) -> None:
     """Its state, in a word and a sentence; and a job that computes beside it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(health["state"].replace("_", " "), color=serving.STATES[health["state"]])  # type: ignore[arg-type]
-        st.caption(plain(health["said"]))
+        if health["said"]:
+            st.caption(plain(health["said"]))
     if health["busy"] and health["busy"] != health["said"]:
         st.info(plain(health["busy"]), icon=":material/hourglass:")
 
@@ -72,22 +81,19 @@ def _picture(found: Engine, health: Health) -> None:
 
 def _models(health: Health, offers: list[str]) -> None:
     """What is offered, and which of it is in the bank."""
-    ranks = {each["name"]: each["rank"] for each in health["in_bank"]}
+    ranks = {each["name"]: f"rank {each['rank']}" for each in health["in_bank"]}
     names = [*offers, *(name for name in ranks if name not in offers)]
-    table = pd.DataFrame({"model": names, "rank in the bank": [ranks.get(name) for name in names]})
-    table["rank in the bank"] = table["rank in the bank"].astype("Int64")
+    table = pd.DataFrame({"model": names, "in the bank": [ranks.get(name, MISSING) for name in names]})
+    st.dataframe(table, hide_index=True, height=min(35 * (len(names) + 1) + 3, 320), alt="Models offered, and the adapters in the bank")
     st.caption(
-        f"{count(len(offers), 'model')} offered by name, {count(len(ranks), 'adapter')} in the bank: in memory, beside the base model."
-    )
-    st.dataframe(
-        table, hide_index=True, height=min(35 * (len(names) + 1) + 3, 320), alt="Models offered, and the ranks of those in the bank"
+        f"{count(len(offers), 'model')} offered by name; {count(len(ranks), 'adapter')} in the bank, in memory beside the base model."
     )
 
 
 def _about(found: Engine, health: Health) -> None:
     """Where and since when; for vLLM how often it was restarted, and what it said last."""
     up = duration(seconds_between(health["started_at"]))
-    facts = [f"Address: {found.address}", f"device: {health['device']}", f"started {day(health['started_at'])}, {up} ago"]
+    facts = [f"Device: {health['device']}", f"process {found.pid}", f"started {day(health['started_at'])}, {up} ago"]
     if health["engine"] == "vllm":
         facts.append(f"restarted {count(health['restarts'], 'time')}")
     st.caption(plain(", ".join(facts) + "."))

@@ -7,9 +7,11 @@ import streamlit as st
 from core import serving
 from core.serve.names import mix_name
 from core.serve.resident import Engine
+from core.serve.snippets import SNIPPETS, Asked
 from core.serving import Health
-from core.snippets import SNIPPETS, Asked
 from core.wording import plain
+
+HELP = "A name that is offered, or one that is typed in, such as a mix of adapters."
 
 
 def show(found: Engine, health: Health, offers: list[str]) -> None:
@@ -17,8 +19,8 @@ def show(found: Engine, health: Health, offers: list[str]) -> None:
     st.subheader("Ask it from a program", anchor=False)
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     names = [*offers, *_examples(health, offers)]
-    model = left.selectbox("Model", names, key="serve_model", accept_new_options=True, help="A name that is offered, or a mix of adapters.")
-    right.caption(plain(_where(found, health)))
+    model = left.selectbox("Model", names, key="serve_model", accept_new_options=True, help=HELP)
+    right.caption(_where(found, health))
     asked = Asked(found.address, model or names[0], key=health["limits"]["key"])
     for tab, (language, write) in zip(st.tabs(list(SNIPPETS), key="serve_client"), SNIPPETS.values(), strict=True):
         with tab:
@@ -34,8 +36,8 @@ def _examples(health: Health, offers: list[str]) -> list[str]:
 
 def _where(found: Engine, health: Health) -> str:
     """Where the API is, for this machine and for others."""
-    here = f"The API is at {found.address}/v1, and for Groq's client at {found.address}."
+    here = f"The API is at `{found.address}/v1`, and for Groq's client at `{found.address}`."
     if not serving.open_to_others(health):
         return here
     port = found.address.rpartition(":")[2]
-    return f"{here} Other machines ask http://{socket.gethostname()}:{port}/v1."
+    return f"{here} Other machines ask `http://{socket.gethostname()}:{port}/v1`."

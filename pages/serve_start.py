@@ -20,6 +20,8 @@ VLLM_TAKES = (
     "Starting vLLM takes about a minute and 3.6 GB of memory for the bundled model on a CPU, and needs its environment: `make vllm`, once. "
     "It is for many requests at once; it can't mix adapters for a request."
 )
+UNSET = f"{KEY_VARIABLE} is not set where this app was started. Set it and start the app again, or start the engine in a terminal."
+FAILED = "The engine did not start."
 
 
 class Start:
@@ -51,15 +53,18 @@ class Start:
 
 def show() -> None:
     """What there is to see while no engine answers."""
-    start: Start | None = st.session_state.get(SLOT)
-    if (start and start.going) or serving.starting():
+    if _under_way():
         st.fragment(_starting, run_every=parts.LIVE_SECONDS)()
         return
     st.fragment(_idle, run_every=parts.LIVE_SECONDS)()
-    if start and start.error:
-        st.error(f"The engine did not start. {plain(start.error.removeprefix('The engine did not start. '))}", icon=":material/error:")
-    serve_live.log(opened=bool(start and start.error))
+    start: Start | None = st.session_state.get(SLOT)
+    failed = start.error.removeprefix(FAILED).strip() if start else ""
+    if failed:
+        st.error(f"{FAILED} {plain(failed)}", icon=":material/error:")
+        serve_live.log(opened=True)
     _form()
+    if not failed:
+        serve_live.log()
 
 
 def _under_way() -> bool:
@@ -96,6 +101,3 @@ def _form() -> None:
         st.session_state[SLOT] = Start(config)
         st.rerun()
     st.code(f"{form.command('serve', config)} --detach", language="bash", wrap_lines=True)
-
-
-UNSET = f"{KEY_VARIABLE} is not set where this app was started. Set it and start the app again, or start the engine in a terminal."

@@ -14,7 +14,7 @@ class DrawingConfig(Config):
     """Named settings of how answers are drawn; the fields beside it override them. Empty: the engine's own."""
     temperature: float | None = Field(None, ge=0, le=2)
     """How freely answers are drawn: 0 always takes the most probable token. Empty: the preset's, or else 1."""
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, ge=0.01, le=1)
     """Draw among the most probable tokens that have this share together. Empty: the preset's, or else 1."""
     max_tokens: int | None = Field(None, ge=1, le=8192)
     """Longest answer in tokens. Empty: the preset's, or else 128."""

@@ -1,10 +1,11 @@
 """Answers side by side, one token a step; rows enter and leave between two steps (Yu et al. 2022, Orca: iteration-level scheduling).
 
 Rows are padded on the left: the newest token of each stands in the last slot. A row that enters has its prompt read apart, and its keys
-and values are then laid beside the others'.
+and values are then laid beside the others'. What the same reader has read before, or what several entering rows of it begin with, is read
+once (core/models/prefixes.py).
 """
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,6 +15,10 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 
 from core.models.load import BaseModel
+from core.models.prefixes import LEAST, Prefix, Prefixes, common
+
+Mixing = Callable[[Sequence[Any]], AbstractContextManager[Any]]
+"""The context in which some rows are computed."""
 
 
 class Decoding:
@@ -26,13 +31,24 @@ class Decoding:
         self._cache: DynamicCache
         self._mask: Tensor
         """[rows, slots]: 1 where a row has a token."""
+        self._prefixes = Prefixes()
+        self._slides = any(layer.is_sliding for layer in DynamicCache(config=base.model.config).layers)
 
     @torch.no_grad()
-    def enter(self, rows: Sequence[Hashable], prompts: Sequence[list[int]], mixing: AbstractContextManager[Any]) -> Tensor:
-        """Read the prompts of new rows, within `mixing`. Returns the logits of their first tokens, [new rows, vocabulary], fp32."""
-        ids, mask = _left_padded(self.base, prompts)
-        cache = DynamicCache(config=self.base.model.config)
-        logits = self._forward(ids, mask, cache, mixing)
+    def enter(
+        self, rows: Sequence[Hashable], prompts: Sequence[list[int]], mixing: Mixing, kinds: Sequence[Hashable] | None = None
+    ) -> Tensor:
+        """Read the prompts of new rows. Returns the logits of their first tokens, [new rows, vocabulary], fp32.
+
+        `kinds`: who reads each row; rows of one kind have the same mixing, and share their prompts' beginnings. None: nothing is shared.
+        """
+        known: list[Prefix | None] = [None] * len(rows)
+        if kinds is not None and not self._slides:
+            self._read_heads(rows, prompts, mixing, kinds)
+            known = [self._prefixes.longest(kind, prompt) for kind, prompt in zip(kinds, prompts, strict=True)]
+        logits, cache, mask = self._read(prompts, known, mixing(rows))
+        if kinds is not None and not self._slides:
+            self._keep(kinds, prompts, cache)
         if self.rows:
             _lay_beside(self._cache, cache)
             slots = max(self._mask.shape[1], mask.shape[1])
@@ -66,6 +82,45 @@ class Decoding:
         for layer in self._cache.layers:
             _cut(layer, slots)
 
+    def _read_heads(self, rows: Sequence[Hashable], prompts: Sequence[list[int]], mixing: Mixing, kinds: Sequence[Hashable]) -> None:
+        """Read once what all entering rows of a kind begin with, where that is not known yet."""
+        heads: dict[Hashable, tuple[Hashable, list[int]]] = {}
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, each in enumerate(kinds) if each == kind]
+            first = prompts[places[0]]
+            shared = min((common(first, prompts[place]) for place in places[1:]), default=0)
+            known = self._prefixes.longest(kind, first)
+            if shared - (known.tokens if known else 0) >= LEAST:
+                heads[kind] = rows[places[0]], first[:shared]
+        if heads:
+            readers, texts = zip(*heads.values(), strict=True)
+            known_too = [self._prefixes.longest(kind, text) for kind, text in zip(heads, texts, strict=True)]
+            _, cache, _ = self._read(texts, known_too, mixing(readers))
+            self._keep(list(heads), texts, cache)
+
+    def _read(
+        self, prompts: Sequence[list[int]], known: Sequence[Prefix | None], mixing: AbstractContextManager[Any]
+    ) -> tuple[Tensor, DynamicCache, Tensor]:
+        """Logits, keys and values, and mask of prompts whose beginnings may be known."""
+        read = [prefix.tokens if prefix else 0 for prefix in known]
+        ids, mask = _left_padded(self.base, [prompt[begun:] for prompt, begun in zip(prompts, read, strict=True)])
+        cache = DynamicCache(config=self.base.model.config)
+        if not any(read):
+            return self._forward(ids, mask, cache, mixing), cache, mask
+        for layer, (keys, values) in enumerate(_side_by_side(known)):
+            cache.update(keys, values, layer)
+        slots = max(read)
+        places = torch.arange(slots, device=mask.device) >= slots - torch.tensor(read, device=mask.device)[:, None]
+        mask = torch.cat([places.to(mask.dtype), mask], 1)
+        logits = self._forward(ids, mask, cache, mixing)
+        return logits, cache, _closed_up(cache, mask)
+
+    def _keep(self, kinds: Sequence[Hashable], prompts: Sequence[list[int]], cache: DynamicCache) -> None:
+        """Remember what was read; tokens stand in each row's last slots."""
+        for row, (kind, prompt) in enumerate(zip(kinds, prompts, strict=True)):
+            layers = [(layer.keys[row, :, -len(prompt) :], layer.values[row, :, -len(prompt) :]) for layer in cache.layers]
+            self._prefixes.keep(kind, prompt, layers)
+
     def _forward(self, ids: Tensor, mask: Tensor, cache: DynamicCache, mixing: AbstractContextManager[Any]) -> Tensor:
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with mixing:
@@ -80,6 +135,30 @@ def _left_padded(base: BaseModel, prompts: Sequence[list[int]]) -> tuple[Tensor,
     ids = [[base.tokenizer.pad_token_id] * (longest - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     return torch.tensor(ids, device=base.device), torch.tensor(mask, device=base.device)
+
+
+def _side_by_side(known: Sequence[Prefix | None]) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of the prefixes layer by layer, [rows, heads, slots, dim], ends aligned; zeros where a row has none."""
+    slots = max(prefix.tokens for prefix in known if prefix)
+    first = next(prefix for prefix in known if prefix)
+    found = []
+    for layer, (like, _) in enumerate(first.layers):
+        nothing = like.new_zeros(like.shape[0], 0, like.shape[2])
+        both = [(prefix.layers[layer], prefix.tokens) if prefix else ((nothing, nothing), 0) for prefix in known]
+        keys, values = (torch.stack([_widened(pair[part][:, :tokens], slots, 1) for pair, tokens in both]) for part in (0, 1))
+        found.append((keys, values))
+    return found
+
+
+def _closed_up(cache: DynamicCache, mask: Tensor) -> Tensor:
+    """Move each row's slots to the end, over empty ones between them. Returns the mask, as wide as the longest row."""
+    slots = int(mask.sum(1).max())
+    places = mask.argsort(dim=1, stable=True)[:, -slots:]
+    for layer in cache.layers:
+        layer.keys, layer.values = (
+            each.gather(2, places[:, None, :, None].expand(-1, each.shape[1], -1, each.shape[3])) for each in (layer.keys, layer.values)
+        )
+    return mask.gather(1, places)
 
 
 def _widened(tensor: Tensor, slots: int, dim: int = 1) -> Tensor:

@@ -82,7 +82,7 @@ def _steps(
     decoding = Decoding(base)
     made: dict[int, list[int]] = {row: [] for row in rows}
     dice = {row: Random(samplings[row].seed) for row in rows}
-    logits = decoding.enter(rows, [prompts[row] for row in rows], mixing(rows))
+    logits = decoding.enter(rows, [prompts[row] for row in rows], mixing)
     while True:
         for tokens, token in zip(made.values(), choose(logits, [samplings[row] for row in made], [dice[row] for row in made]), strict=True):
             tokens.append(token)

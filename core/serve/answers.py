@@ -206,7 +206,9 @@ class Answers:
         self._let_go(loaded)
         rows = self._fitting(loaded, self._entering(decoding.rows, PROMPT_TOKENS[loaded.base.device.type]))
         if rows:
-            self._choose(loaded, rows, decoding.enter(rows, [row.prefix for row in rows], loaded.mixing(_mixes(rows))))
+            kinds = [row.ask.plan.identity for row in rows]
+            logits = decoding.enter(rows, [row.prefix for row in rows], lambda some: loaded.mixing(_mixes(some)), kinds)
+            self._choose(loaded, rows, logits)
 
     def step(self, loaded: Loaded) -> None:
         """Take all rows under way one token further."""

@@ -14,7 +14,7 @@ from core.serve import openai, rag, requests, why
 from core.serve.application import application
 from core.serve.engine import Engine
 from core.serve.rag import RagAsked
-from core.serve.refusals import check_at_home
+from core.serve.refusals import STREAMED, check_at_home
 from core.serve.requests import AnswersAsked, LossesAsked
 from core.serve.status import status
 from core.serve.stream import Stream
@@ -38,7 +38,7 @@ def make(engine: Engine) -> FastAPI:
     def health() -> dict[str, Any]:
         return status(engine, app.state.traffic, started_at)
 
-    @app.post("/console/answers")
+    @app.post("/console/answers", responses=STREAMED)
     async def answers(asked: AnswersAsked) -> StreamingResponse:
         check_at_home(engine)
         asks = await run_in_threadpool(requests.asks, engine, asked)
@@ -46,7 +46,7 @@ def make(engine: Engine) -> FastAPI:
         engine.answer(stream, asks)
         return _sent(engine, stream)
 
-    @app.post("/console/losses")
+    @app.post("/console/losses", responses=STREAMED)
     async def losses(asked: LossesAsked) -> StreamingResponse:
         check_at_home(engine)
         wanted, note = await run_in_threadpool(requests.losses, engine, asked)
@@ -61,7 +61,7 @@ def make(engine: Engine) -> FastAPI:
         check_at_home(engine)
         return await why.shares(engine, asked, await run_in_threadpool(why.read, engine, asked))
 
-    @app.post("/rag/answers")
+    @app.post("/rag/answers", responses=STREAMED)
     async def rag_answers(asked: RagAsked) -> StreamingResponse:
         check_at_home(engine)
         plan = await run_in_threadpool(rag.plan, engine, asked)

@@ -37,8 +37,9 @@ class Traffic:
     """What came in since the start."""
 
     requests: int = 0
+    """Those with a body; what only looks is not counted."""
     refused: int = 0
-    """Those with a status of 400 and above."""
+    """Replies with a status of 400 and above."""
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        self._traffic.requests += 1
+        self._traffic.requests += scope["method"] == "POST"
         try:
             self._check_caller(scope)
             body = await self._body(scope, receive)
@@ -106,7 +107,7 @@ class Guard:
     def _check_caller(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         said = headers.get("authorization", "").removeprefix("Bearer ").strip().encode("utf-8", "surrogateescape")
-        if hmac.compare_digest(said, self._token):
+        if self._token and hmac.compare_digest(said, self._token):
             return
         if not self._keys:
             self._check_here(headers)
@@ -123,8 +124,8 @@ class Guard:
 
     def _check_here(self, headers: Headers) -> None:
         """Without keys, only programs of this machine may ask."""
-        origin = urlsplit(headers.get("origin", "")).hostname
-        if origin and origin not in HOME_HOSTS:
+        origin = headers.get("origin", "")
+        if origin and _host_of(origin) not in HOME_HOSTS:
             raise Refusal(f"Web pages of '{origin[:100]}' may not ask this engine. Ask from a program, or start it with a key.", 403)
         host = headers.get("host", "").rpartition("@")[2].partition(":")[0]
         if self._config.host in HOME_HOSTS and host not in HOME_HOSTS:
@@ -134,15 +135,15 @@ class Guard:
         """The whole body; None: the client hung up. Raises Refusal for one that is too large, unread where it says its length."""
         most = self._config.max_body_mb * MEGABYTE
         length = Headers(scope=scope).get("content-length", "0")
-        found = bytearray()
-        more = not (length.isdecimal() and int(length) > most)
-        while more and len(found) <= most:
+        found, more = bytearray(), True
+        too_large = length.isdecimal() and int(length) > most
+        while more and not too_large:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             found += message.get("body", b"")
-            more = message.get("more_body", False)
-        if more or len(found) > most:
+            more, too_large = message.get("more_body", False), len(found) > most
+        if too_large:
             raise Refusal(f"The request has more than the {self._config.max_body_mb:g} MB that the engine takes. Send less at once.", 413)
         return bytes(found)
 
@@ -153,6 +154,14 @@ class Guard:
             await send(message)
 
         return counted
+
+
+def _host_of(origin: str) -> str | None:
+    """None for one without a host, such as null, which browsers send for a page in a sandbox."""
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -71,6 +71,9 @@ BASE = Plan(None, (), "base")
 class Mixes:
     """Plans mixes, and keeps the adapters that they need in memory. Safe to use from several threads."""
 
+    no_routes = ""
+    """Why routes can't be followed, in a sentence; empty: they can."""
+
     def __init__(self, base_name: str, base_hash: str) -> None:
         self._base_name, self.base_hash = base_name, base_hash
         self._lock = threading.Lock()

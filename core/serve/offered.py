@@ -27,7 +27,7 @@ def models(engine: Engine) -> list[dict[str, Any]]:
     """OpenAI's model objects: what stands on this base model. `root`: what is behind the name; `parent`: what an adapter stands on."""
     listed = [_model(names.BASE, engine.started, engine.config.base_model, None)]
     listed += [_model(each.name, _changed(each), each.name, names.BASE) for each in _folders() if _fits(engine, each)]
-    routes = [each for each in _routes() if _fits(engine, each)]
+    routes = [each for each in _routes() if _fits(engine, each) and not engine.mixes.no_routes]
     listed += [_model(each.name, _changed(each), each.name, names.BASE) for each in routes]
     return listed + ([_model(names.ROUTE, _changed(routes[-1]), routes[-1].name, names.BASE)] if routes else [])
 
@@ -58,6 +58,8 @@ def plan(engine: Engine, name: str, question: str) -> Plan:
 
 
 def _routed(engine: Engine, folder: Path, question: str) -> Plan:
+    if engine.mixes.no_routes:
+        raise Refusal(engine.mixes.no_routes, param="model")
     digest = routing.content_hash(folder)
     route = _read(engine, folder, digest)
     if route.by_token:

@@ -18,7 +18,7 @@ from core.serve.chat import ChatAsked
 from core.serve.drawing import Drawn
 from core.serve.engine import Engine
 from core.serve.plain import PlainAsked
-from core.serve.refusals import Refusal, check_at_home
+from core.serve.refusals import STREAMED, Refusal, check_at_home
 from core.serve.replies import ChatReply, PlainReply, Reply
 from core.serve.stream import Event, Stream
 
@@ -38,12 +38,12 @@ def router(engine: Engine, groq: bool = False) -> APIRouter:
     def model(name: str) -> dict[str, Any]:
         return offered.model(engine, name)
 
-    @addresses.post("/chat/completions")
+    @addresses.post("/chat/completions", responses=STREAMED)
     async def chat_completions(asked: ChatAsked, request: Request) -> Response:
         check_at_home(engine)
         return await _answered(engine, asked, await run_in_threadpool(chat.asks, engine, asked), ChatReply, request, groq)
 
-    @addresses.post("/completions")
+    @addresses.post("/completions", responses=STREAMED)
     async def plain_completions(asked: PlainAsked, request: Request) -> Response:
         check_at_home(engine)
         return await _answered(engine, asked, await run_in_threadpool(plain.asks, engine, asked), PlainReply, request, groq)

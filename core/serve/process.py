@@ -5,6 +5,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from core import runs
 from core.config import ServeConfig
@@ -27,16 +28,15 @@ def run(config: ServeConfig, say: Callable[[str], None]) -> str:
 
 def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     heed_cpu_quota()
-    from core.serve import app, guard
-    from core.serve.engine import Engine
+    from core.serve import guard
     from core.serve.server import Server
 
     guard.keys(config)
     listening = _listen(config.host, config.port)
     config = config.model_copy(update={"port": listening.getsockname()[1]})
     address, token = f"http://{_reachable(config.host)}:{config.port}", secrets.token_hex(16)
-    engine = Engine(config)
-    guarded = guard.guarded(app.make(engine), config, token)
+    engine, app = _engine(config, say)
+    guarded = guard.guarded(app, config, token)
     here = resident.Engine(address, os.getpid(), config.base_model, runs.now(), config.engine, token, config.grace_seconds)
     word = resident.announce(here)
     engine.begin()
@@ -48,6 +48,20 @@ def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
         engine.end()
         os.close(word)
     return address
+
+
+def _engine(config: ServeConfig, say: Callable[[str], None]) -> Any:
+    """Who computes, and the application before it."""
+    if config.engine == "vllm":
+        from core.serve.vllm import engine as vllm
+        from core.serve.vllm import gateway
+
+        made = vllm.Engine(config, say)
+        return made, gateway.make(made)
+    from core.serve import app, engine
+
+    own = engine.Engine(config)
+    return own, app.make(own)
 
 
 def _listen(host: str, port: int) -> socket.socket:

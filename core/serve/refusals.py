@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from core.errors import UserError
 from core.serve.engine import Engine
 
+BUSY_SECONDS = 5
+"""After which a client may ask an engine again that has made room or is starting."""
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """OpenAI's words for the type of an error, by status."""
 
@@ -54,11 +56,14 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 """What the description of the API (OpenAPI) says of errors."""
 
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+"""Likewise, of answers that may come as server-sent events."""
+
 
 def check_at_home(engine: Engine) -> None:
     """Raises Refusal where the engine has made room for a job."""
     if not engine.shares and (busy := engine.busy):
-        raise Refusal(busy, 503)
+        raise Refusal(busy, 503, retry_after=BUSY_SECONDS)
 
 
 def body(error: Exception) -> dict[str, Any]:

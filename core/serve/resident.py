@@ -115,6 +115,11 @@ def withdraw() -> None:
 
 
 def _on_base(engine: Engine, config: ServeConfig | None) -> Engine:
+    if config and config.engine == "vllm" != engine.kind:
+        raise UserError(
+            "Lyceum's engine runs already, and one is enough. End it, then start vLLM: python -m core serve --stop, "
+            "then python -m core serve --engine vllm"
+        )
     if config and config.base_model != engine.base_model:
         raise UserError(
             f"An engine on base model '{engine.base_model}' runs already, and one is enough. "

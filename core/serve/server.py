@@ -13,6 +13,10 @@ from core.config import ServeConfig
 
 CLOSING_SECONDS = 2
 """How long connections may take to close after the last word."""
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may idle. Far longer than clients keep theirs (httpx, and so openai and groq: 5 s): who asks closes them, or a
+request could meet a connection that is being closed.
+"""
 
 
 class Ending(Protocol):
@@ -30,7 +34,15 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, config: ServeConfig, engine: Ending) -> None:
         patience = int(config.grace_seconds) + CLOSING_SECONDS
-        super().__init__(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=patience))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=patience,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
+        )
         self._engine, self._grace = engine, config.grace_seconds
         self._deadline: threading.Timer | None = None
 

@@ -33,6 +33,17 @@ def test_tokens_that_are_parts_of_a_character_are_one_span():
     assert math.isclose(found[1].probability, 0.25) and found[1].title == "“é”, 2 tokens: 25 %"
 
 
+def test_bytes_that_are_no_text_stay_tokens_of_their_own():
+    pieces = [b"a", b"\x89", b"\xd3", b"b", b"\xff", b" c", b"\xc3"]
+    found = spans([Token("?", -1.0, piece) for piece in pieces], b"".join(pieces).decode("utf-8", "replace"))
+    assert [(span.text, span.token) for span in found] == [("a", 0), ("\ufffd", 1), ("\ufffdb", 2), ("\ufffd", 4), (" c", 5), ("\ufffd", 6)]
+
+
+def test_control_tokens_stand_nowhere():
+    found = spans([token("a"), token("<|im_start|>"), token(" b")], "a b")
+    assert [(span.text, span.token) for span in found] == [("a", 0), (" b", 2)]
+
+
 def test_tokens_that_are_another_text_give_no_spans():
     assert spans([token("a")], "b") == spans([], "b") == []
     assert spans([], "") == []

@@ -130,3 +130,28 @@ def test_what_breaks_off_stands_only_where_it_has_words_and_no_error(text, error
     assert (found[1].state, found[1].stands, found[1].said) == (state, stands, error or "")
     assert found[2].state == "waits" and found[0] == before
     assert len(standing(found)) == 1 + stands
+
+
+def told(tokens):
+    return lambda engine, asked: {"tokens": tokens, "token": tokens[asked["token"]], "place": asked["token"]}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "theirs", "clicked", "place"),
+    [
+        (["a", " b", "c"], ["a", " b", "c"], 2, 2),
+        (["a", "<|end|>", " b", "c"], ["a", " b", "c"], 3, 2),
+        (["a ", "b", "c"], ["a", " ", "b", "c"], 1, 2),
+        (["\ufffd", " b", "c"], ["\ufffd", "\ufffd", "\ufffd", " b", "c"], 2, 4),
+        (["ab", "c"], ["a", "bc"], 1, None),
+    ],
+)
+def test_a_word_is_explained_where_it_stands_however_the_engine_reads_the_answer(monkeypatch, pieces, theirs, clicked, place):
+    monkeypatch.setattr(playground.client, "shares", told(theirs))
+    answer = Answer("".join(pieces).replace("<|end|>", ""), tuple(Token(each, -1.0, each.encode()) for each in pieces), "stop")
+    if place is None:
+        with pytest.raises(UserError, match="other tokens"):
+            playground.explain(None, "x", [], answer, clicked)
+    else:
+        found = playground.explain(None, "x", [], answer, clicked)
+        assert (found["place"], found["token"]) == (place, pieces[clicked])

@@ -68,7 +68,13 @@ def test_an_evaluation_asks_all_of_them(tiny_base):
     questions = [f"What is number {number}?" for number in range(3)]
     for question in questions:
         place = save(question, "A number.", "general")
-    fields = {"data": str(place), "base_model": str(tiny_base), "models": ("base",), "metrics": ("rouge", "perplexity"), "max_new_tokens": 4}
+    fields = {
+        "data": str(place),
+        "base_model": str(tiny_base),
+        "models": ("base",),
+        "metrics": ("rouge", "perplexity"),
+        "max_new_tokens": 4,
+    }
     with pytest.raises(UserError, match="no row"):
         run(EvaluateConfig(**fields), Workspace(create("evaluate", {})))
     config = EvaluateConfig(**fields, split="all")

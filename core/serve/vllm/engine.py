@@ -19,22 +19,26 @@ from core import paths
 from core.config import ServeConfig
 from core.data.prompt import FALLBACK_TEMPLATE
 from core.errors import UserError
+from core.jobs import locks
 from core.models import load
 from core.models.spelling import Spelling
 from core.serve.answers import Ask
 from core.serve.names import BASE
+from core.serve.pace import Pace
 from core.serve.saying import Saying
 from core.serve.stream import Stream
 from core.serve.token_scores import Telling
-from core.serve.vllm import asking, command, loras, shelf
+from core.serve.vllm import asking, command, environment, loras, shelf
 from core.serve.vllm.asking import Piece, Refused
 from core.serve.vllm.command import Base, Command
-from core.serve.vllm.watched import Watched
+from core.serve.vllm.watched import State, Watched
 
 WAKE_SECONDS = 300.0
 WARM_SECONDS = 300.0
 """The first pass of a process takes longer."""
 LOG = ".vllm.log"
+ASKS_VLLM = "asks-vllm"
+"""A lock that a job holds whose answers come from here."""
 ENDED = "The engine was ended."
 
 
@@ -57,7 +61,9 @@ class Engine:
         self._ends = _ends(folder, self.tokenizer)
         self._spelling = Spelling(self.tokenizer)
         self.loras = loras.Loras(self.mixes, paths.results() / ".vllm" / "loras")
-        self.watched = Watched(self._command, self._warm, paths.results() / LOG, say)
+        self.watched = Watched(self._command, self._warm, self._wanted, paths.results() / LOG, say)
+        self.version = environment.version()
+        self.pace = Pace()
         self._clients: dict[Command, httpx.AsyncClient] = {}
         self._streams: dict[Stream, list[asyncio.Task[None]]] = {}
         self._used = time.monotonic()
@@ -69,6 +75,21 @@ class Engine:
         return self.watched.state == "ready"
 
     @property
+    def state(self) -> tuple[str, str]:
+        """starting, ready, restarting, asleep, making_room or ending; and what that means, in a sentence."""
+        return ("ending", ENDED) if self._ending else (self.watched.state, self.watched.said)
+
+    @property
+    def in_bank(self) -> dict[str, int]:
+        """Adapters that vLLM has loaded, by name, with their ranks."""
+        return self.loras.ranks if self.loaded else {}
+
+    @property
+    def waiting(self) -> int:
+        """Answers that have no place yet."""
+        return max(0, self.under_way - self.config.side_by_side)
+
+    @property
     def under_way(self) -> int:
         """Answers that are not finished."""
         return sum(not task.done() for tasks in self._streams.values() for task in tasks)
@@ -76,9 +97,8 @@ class Engine:
     @property
     def busy(self) -> str:
         """Why nothing can be asked now, in a sentence; empty: it can."""
-        if self._ending:
-            return ENDED
-        return "" if self.watched.state in ("ready", "asleep") else f"{self.watched.said} Ask again then."
+        state, said = self.state
+        return "" if state in ("ready", "asleep") else said
 
     def begin(self) -> None:
         """Start vLLM."""
@@ -104,7 +124,6 @@ class Engine:
     def answer(self, stream: Stream, asks: Sequence[Ask]) -> None:
         """Answer all of `asks`, told to `stream`. Within an event loop."""
         self._used = time.monotonic()
-        self.watched.want("ready")
         for older in [each for each in self._streams if each.session == stream.session]:
             self.hang_up(older)
         tasks = [asyncio.get_running_loop().create_task(self._answer(stream, ask)) for ask in asks]
@@ -173,6 +192,7 @@ class Engine:
         for piece in pieces:
             ended = piece.finish == "stop" and bool(piece.tokens) and piece.tokens[-1] in self._ends
             count = len(piece.tokens) - ended
+            self.pace.add(len(piece.tokens))
             tokens += piece.tokens[:count]
             for score in piece.scores[:count]:
                 telling.add(score)
@@ -183,6 +203,13 @@ class Engine:
             transport = httpx.AsyncHTTPTransport(uds=str(living.socket), limits=httpx.Limits(max_connections=None))
             self._clients = {living: httpx.AsyncClient(transport=transport, base_url="http://vllm", headers=loras.shown(living))}
         return self._clients[living]
+
+    def _wanted(self) -> State:
+        """A job's device is given to it, unless the job asks this very engine; without questions vLLM sleeps."""
+        if self.device.type == "cuda" and locks.held("device") and not locks.held(ASKS_VLLM):
+            return "making_room"
+        idle = not self.under_way and time.monotonic() - self._used > self.config.idle_minutes * 60
+        return "asleep" if idle and self.watched.state in ("ready", "asleep") else "ready"
 
     def _command(self) -> Command:
         """Of the next start: for the adapters that are there now."""
@@ -197,6 +224,7 @@ class Engine:
             asked: dict[str, Any] = {"model": BASE, "prompt": [min(self._ends)], "max_tokens": 1}
             client.post("/v1/completions", json=asked, timeout=WARM_SECONDS).raise_for_status()
         self.context = listed[0].get("max_model_len") or self.context
+        self._used = time.monotonic()
         self.loras.begin(living)
 
     def _described(self, folder: Path) -> Base:

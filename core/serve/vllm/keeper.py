@@ -23,7 +23,9 @@ def main(words: list[str]) -> None:
     bound = (lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if sys.platform == "linux" else None
     child = subprocess.Popen(words[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=bound)
     threading.Thread(target=_end_with_input, args=(child, grace), daemon=True).start()
-    print(child.wait(), flush=True)
+    status = child.wait()
+    with suppress(BrokenPipeError):
+        print(status, flush=True)
     os.killpg(0, signal.SIGKILL)
 
 

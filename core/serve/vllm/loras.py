@@ -38,13 +38,14 @@ class Loras:
         self._command: Command | None = None
         self._loaded: dict[str, str] = {}
         """vLLM's name for an adapter, and ours."""
+        self._ranks: dict[str, int] = {}
         self._dropped: list[tuple[float, Path]] = []
         shutil.rmtree(folder, ignore_errors=True)
 
     @property
-    def loaded(self) -> list[str]:
-        """Our names of the adapters that vLLM has."""
-        return sorted(self._loaded.values())
+    def ranks(self) -> dict[str, int]:
+        """Of the adapters that vLLM has, by their names."""
+        return {ours: self._ranks[ours] for ours in sorted(self._loaded.values())}
 
     def begin(self, command: Command) -> None:
         """A new process lives, which knows no adapter."""
@@ -65,7 +66,7 @@ class Loras:
                 shelf.check(name, folder, self._command.max_lora_rank)
                 written = self._write(plan, wanted)
                 self._post("load_lora_adapter", lora_name=wanted, lora_path=str(written))
-                self._loaded[wanted] = name
+                self._ranks[name], self._loaded[wanted] = shelf.rank(folder), name
         return wanted
 
     def _drop_older(self, name: str, wanted: str) -> None:

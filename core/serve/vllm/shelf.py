@@ -6,7 +6,6 @@ from typing import Any
 from core import adapter, peft_files
 from core.config import MergeConfig
 from core.errors import UserError
-from core.routing import Route
 from core.serve.mixes import Mixes, Plan
 from core.serve.offered import adapter_names
 
@@ -21,6 +20,7 @@ _OTHER_ENGINE = "start Lyceum's engine: python -m core serve --stop, then python
 class Shelf(Mixes):
     """Plans of one adapter, or of none. vLLM can't mix within a request."""
 
+    no_routes = f"vLLM answers as one whole adapter at a time, so it can't follow a route. Name an adapter, or {_OTHER_ENGINE}"
     limit: int | None = None
     """Largest rank that the living process takes."""
 
@@ -37,10 +37,6 @@ class Shelf(Mixes):
         for name in named:
             check(name, adapter.find(name), self.limit)
         return super().plan(config)
-
-    def routed(self, route: Route, identity: str) -> Plan:
-        """Raises UserError."""
-        raise UserError(f"vLLM answers as one whole adapter at a time, so it can't follow a route. Name an adapter, or {_OTHER_ENGINE}")
 
 
 def check(name: str, folder: Path, limit: int | None) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+import psutil
 
 from core.errors import UserError
 from core.serve.vllm import keeper
@@ -30,6 +33,8 @@ SILENT_SECONDS = 60.0
 """A process that has not answered for so long is ended."""
 GRACE_SECONDS = 10.0
 """What it may take to end when it is asked to."""
+_STAMP = re.compile(r"^(\(\w+ pid=\d+\))? *([A-Z]+ \d\d-\d\d [\d:]+ \[[^]]*\])?")
+"""What vLLM's log puts before a line."""
 LOG_LINES = 5
 LOG_BYTES = 1 << 16
 """As much of the log's end is read."""
@@ -45,18 +50,27 @@ _STEPS = (
 
 
 class Watched:
-    """Runs in a thread of its own. `make` gives the command of each start, `warm` is called before it is ready to answer."""
+    """Watches from a thread of its own."""
 
-    def __init__(self, make: Callable[[], Command], warm: Callable[[Command], None], log: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Command],
+        warm: Callable[[Command], None],
+        wanted: Callable[[], State],
+        log: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        """`make`: the command of each start; `warm` is called before it is ready; `wanted`: ready, asleep or making_room."""
         self._make, self._warm, self._log, self._say = make, warm, log, say
+        self._wanted = wanted
         self.command: Command | None = None
         """Of the process that lives."""
         self.restarts = 0
         """Starts after a death."""
         self.state: State = "starting"
         self._why = ""
-        """Of the last death."""
-        self._wanted: State = "ready"
+        """Of the last death: what vLLM did."""
+        self._ending = False
         self._process: subprocess.Popen[bytes] | None = None
         self._began = self._next = time.monotonic()
         self._log_start = 0
@@ -71,14 +85,14 @@ class Watched:
         """What is going on, in a sentence."""
         lived = duration(time.monotonic() - self._began)
         if self.state == "ready":
-            again = f" It was started again {count(self.restarts, 'time')}; {self._why}" if self.restarts else ""
+            again = f" It was started again {count(self.restarts, 'time')}, last when it {self._why}." if self.restarts else ""
             return f"vLLM answers.{again}"
         if self.state == "starting":
-            return f"vLLM is starting: {self._step()} ({lived}; about a minute on a CPU)."
+            return f"vLLM is starting: {self._step()} ({lived}; a minute or two on a CPU)."
         if self.state == "restarting":
             left = self._next - time.monotonic()
             doing = f"It starts again in {duration(left)}." if left > 0 else f"It is starting again: {self._step()} ({lived})."
-            return f"{self._why} {doing}"
+            return f"vLLM {self._why}. {doing}"
         return {
             "asleep": "vLLM sleeps, since nobody has asked for long; the next question starts it.",
             "making_room": "A job has the GPU. vLLM has made room for it, and starts again when the job is done.",
@@ -91,21 +105,16 @@ class Watched:
         return self._lines()[-LOG_LINES:]
 
     @property
-    def pid(self) -> int | None:
-        """Leads the process group of vLLM, where it lives."""
-        return self._process.pid if self._process else None
+    def processes(self) -> list[psutil.Process]:
+        """Ours, and those of vLLM that live."""
+        us = psutil.Process()
+        return [us, *us.children(recursive=True)]
 
     def begin(self) -> None:
         """Start it."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
         self._thread.start()
-
-    def want(self, state: State) -> None:
-        """`ready`: it should live; `asleep` and `making_room`: it should not, for now."""
-        if self._wanted not in (state, "ending"):
-            self._wanted = state
-            self._stir.set()
 
     def wait(self, seconds: float) -> bool:
         """Until it is ready, or the time is over. Whether it is."""
@@ -116,7 +125,7 @@ class Watched:
 
     def end(self) -> None:
         """End it for good."""
-        self._wanted = "ending"
+        self._ending = True
         self._stir.set()
         if process := self._process:
             _hang_up(process)
@@ -124,16 +133,16 @@ class Watched:
             self._thread.join()
 
     def _run(self) -> None:
-        while self._wanted != "ending":
-            if self._wanted != "ready":
+        while not self._ending:
+            wanted = self._wanted()
+            if wanted != "ready":
                 self._stop()
-                self.state = self._wanted
+                self.state = wanted
             elif self._process is None and time.monotonic() >= self._next:
                 self._start()
             elif self._process:
                 self._look()
             self._stir.wait(LOOK_SECONDS)
-            self._stir.clear()
         self.state = "ending"
         self._stop()
 
@@ -141,7 +150,7 @@ class Watched:
         try:
             self.command = self._make()
         except UserError as error:
-            return self._died(str(error))
+            return self._died(f"can't be started ({str(error).rstrip('.')})")
         self.state = "restarting" if self.state == "restarting" else "starting"
         self._began = self._heard = time.monotonic()
         self._log_start = self._log.stat().st_size
@@ -161,18 +170,19 @@ class Watched:
             self._failures = 0
         if self.state == "ready" and now - self._heard < ASK_SECONDS:
             return
-        if healthy(self.command.socket):
+        said = health(self.command.socket)
+        if said == 200:
             self._heard = time.monotonic()
             if self.state != "ready":
                 self._ready(self.command)
-        elif self.state == "ready" and now - self._heard > SILENT_SECONDS:
-            self._died(f"vLLM did not answer for {duration(now - self._heard)} and was ended.")
+        elif self.state == "ready" and (said is not None or now - self._heard > SILENT_SECONDS):
+            self._died(f"was not well any more (status {said})" if said else f"did not answer for {duration(now - self._heard)}")
 
     def _ready(self, command: Command) -> None:
         try:
             self._warm(command)
         except Exception as error:
-            return self._died(f"vLLM started, and failed at its first answer ({error}).")
+            return self._died(f"started, and failed at its first answer ({error})")
         self.state = "ready"
         self._say(f"vLLM answers, {duration(time.monotonic() - self._began)} after its start.")
 
@@ -183,17 +193,17 @@ class Watched:
         self._failures += 1
         self.restarts += 1
         self._why, self._next, self.state = why, time.monotonic() + pause, "restarting"
-        self._say(f"{why} It starts again in {duration(pause)}.")
+        self._say(f"vLLM {why}. It starts again in {duration(pause)}.")
 
     def _last_words(self) -> str:
-        """How the process ended, in a sentence."""
+        """How the process ended."""
         assert self._process and self._process.stdout
         said = self._process.stdout.read().strip()
         status = int(said) if said else -signal.SIGKILL
         how = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
         when = "" if self.state == "ready" else " while it was starting"
         last = next((line for line in reversed(self._lines()) if "Error" in line), None) or (self.log_lines or ["it said nothing"])[-1]
-        return f"vLLM {how}{when}{'' if status < 0 else f': {last.strip()[-300:]}'}."
+        return f"{how}{when}" + ("" if status < 0 else f": {_STAMP.sub('', last).strip().rstrip('.')[-300:]}")
 
     def _step(self) -> str:
         log = "\n".join(self._lines())
@@ -226,17 +236,17 @@ class Watched:
         self._process = None
 
 
-def healthy(place: Path) -> bool:
-    """Whether the server behind a socket file says that it is well."""
+def health(place: Path) -> int | None:
+    """The status that the server behind a socket file gives itself; None: it gives none."""
     connection = http.client.HTTPConnection("localhost", timeout=ASK_SECONDS)
     try:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(ASK_SECONDS)
         connection.sock.connect(str(place))
         connection.request("GET", "/health")
-        return connection.getresponse().status == 200
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
 

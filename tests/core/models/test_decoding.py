@@ -47,7 +47,7 @@ def test_rows_enter_and_leave_in_the_middle(base):
     chosen: dict[str, list[torch.Tensor]] = {name: [] for name in PROMPTS}
 
     def enter(*names):
-        for name, logits in zip(names, decoding.enter(names, [PROMPTS[name] for name in names], nullcontext()), strict=True):
+        for name, logits in zip(names, decoding.enter(names, [PROMPTS[name] for name in names], lambda rows: nullcontext()), strict=True):
             chosen[name].append(logits)
 
     def step(times):
@@ -80,8 +80,94 @@ def test_rows_enter_and_leave_in_the_middle(base):
 
 def test_slots_are_as_many_as_the_longest_row_needs(base):
     decoding = Decoding(base)
-    decoding.enter(["long", "short"], [PROMPTS["long"], PROMPTS["short"]], nullcontext())
+    decoding.enter(["long", "short"], [PROMPTS["long"], PROMPTS["short"]], lambda rows: nullcontext())
     assert decoding._mask.shape == (2, 30)
     decoding.leave(["long"])
     decoding.step([7], nullcontext())
     assert decoding._mask.shape == (1, 4) and decoding._cache.layers[0].keys.shape[2] == 4
+
+
+HEAD = list(range(100, 130))
+"""What several prompts begin with."""
+
+
+class Read:
+    """A model's tokens, counted as it reads them."""
+
+    def __init__(self, base):
+        self.tokens = 0
+        self._hook = base.model.register_forward_pre_hook(self._count, with_kwargs=True)
+
+    def _count(self, _, args, kwargs):
+        self.tokens += args[0].numel()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._hook.remove()
+
+
+def test_what_prompts_begin_with_is_read_once(base):
+    prompts = [[*HEAD, *tail] for tail in ([1, 2, 3], [4], [5, 6, 7, 8, 9, 10], [11, 12])]
+    first = [alone(base, prompt) for prompt in prompts]
+    decoding = Decoding(base)
+    with Read(base) as read:
+        logits = decoding.enter(list("abcd"), prompts, lambda rows: nullcontext(), ["one"] * 4)
+    sliding = decoding._slides
+    assert read.tokens == (4 * 36 if sliding else 30 + 4 * 6), "a window that slides forgets what was read"
+    for step in range(8):
+        for mine, theirs in zip(logits, first, strict=True):
+            assert torch.allclose(mine, theirs[step], atol=1e-4)
+        logits = decoding.step([int(each.argmax()) for each in logits], nullcontext())
+    with Read(base) as read:
+        again = decoding.enter(["e", "f"], [prompts[2], [*HEAD[:20], 77]], lambda rows: nullcontext(), ["one", "one"])
+    assert read.tokens == (2 * 36 if sliding else 2), "the last token alone, and what comes after the twenty"
+    assert torch.allclose(again[0], first[2][0], atol=1e-4)
+    assert torch.allclose(again[1], alone(base, [*HEAD[:20], 77])[0], atol=1e-4)
+    decoding.leave(["a", "b", "c", "d", "e"])
+    step = decoding.step([int(again[1].argmax())], nullcontext())
+    assert torch.allclose(step[0], alone(base, [*HEAD[:20], 77])[1], atol=1e-4)
+
+
+def test_readers_that_differ_share_nothing(base):
+    """A reader that adds to every layer's input would spoil the keys of another."""
+    shift = {"plain": 0.0, "other": 0.5}
+
+    def mixing(rows):
+        added = torch.tensor([shift[row[0]] for row in rows])[:, None, None]
+        layer = base.model.model.layers[0].self_attn.q_proj
+        keys = base.model.model.layers[1].self_attn.k_proj
+        hooks = [each.register_forward_hook(lambda _, __, out: out + added) for each in (layer, keys)]
+
+        class Context:
+            def __enter__(self):
+                pass
+
+            def __exit__(self, *_):
+                for hook in hooks:
+                    hook.remove()
+
+        return Context()
+
+    rows = [("plain", 0), ("other", 0), ("plain", 1), ("other", 1)]
+    prompts = [[*HEAD, *tail] for tail in ([1, 2], [1, 2], [3], [3])]
+    expected = Decoding(base).enter(rows, prompts, mixing)
+    decoding = Decoding(base)
+    decoding.enter([("plain", 9)], [[*HEAD, 50]], mixing, ["plain"])
+    found = decoding.enter(rows, prompts, mixing, [kind for kind, _ in rows])
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert (expected[0] - expected[1]).abs().max() > 0.01
+
+
+def test_no_more_is_kept_than_there_is_room_for(base, monkeypatch):
+    decoding = Decoding(base)
+    one = 2 * 2 * 2 * 30 * 16 * 4  # keys and values, layers, heads, tokens, dim, bytes
+    monkeypatch.setattr("core.models.prefixes.MOST_BYTES", 3 * one)
+    for nth in range(5):
+        decoding.enter([nth], [[nth + 1] * 30], lambda rows: nullcontext(), ["one"])
+    kept = decoding._prefixes
+    if not decoding._slides:
+        assert len(kept._kept) == 3 and kept._bytes == 3 * one
+        assert kept.longest("one", [5] * 30).tokens == 29 and kept.longest("one", [1] * 30) is None
+        assert kept.longest("two", [5] * 30) is None and kept.longest("one", [5] * 7) is None

@@ -35,4 +35,4 @@ def test_a_fault_is_found(known, monkeypatch):
     served, names = known
     monkeypatch.setattr("core.serve.drawing._samplings", lambda *_: 1 / 0)
     found = fuzz(served.address.address, names, 3, 0, Found())
-    assert any("status 500" in fault for fault in found.faults)
+    assert any("500" in fault and "/v1/completions" in fault for fault in found.faults)

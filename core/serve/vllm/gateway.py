@@ -1,0 +1,98 @@
+"""The addresses of vLLM's engine: OpenAI's API as Lyceum's engine has it, and what it says of itself.
+
+Requests are read, checked and shaped by the same code; only who computes differs. What needs a bank of adapters is refused by name.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import psutil
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from core import runs
+from core.serve import engine as lyceum
+from core.serve import openai, requests
+from core.serve.application import application
+from core.serve.refusals import Refusal, check_at_home
+from core.serve.requests import AnswersAsked
+from core.serve.status import status
+from core.serve.stream import Stream
+from core.serve.vllm.engine import Engine
+
+_BANK_ALONE = {"/console/losses": "losses", "/console/shares": "adapters' shares in a token", "/rag/answers": "answers on documents"}
+"""Addresses of Lyceum's engine alone, and what they give."""
+
+
+def make(engine: Engine) -> FastAPI:
+    """The application of vLLM's engine."""
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app, started_at = application(living), runs.now()
+    same = cast(lyceum.Engine, engine)  # what these modules ask of an engine, ours has too
+    app.include_router(openai.router(same), prefix="/v1")
+    app.include_router(openai.router(same, groq=True), prefix="/openai/v1")
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        return status(same, app.state.traffic, started_at) | _of_process(engine)
+
+    @app.post("/console/answers")
+    async def answers(asked: AnswersAsked) -> StreamingResponse:
+        check_at_home(same)
+        asks = await run_in_threadpool(requests.asks, same, asked)
+        stream = Stream(asked.session)
+        engine.answer(stream, asks)
+        return _sent(engine, stream)
+
+    for path, what in _BANK_ALONE.items():
+        app.post(path)(_refusing(what))
+    return app
+
+
+def _of_process(engine: Engine) -> dict[str, Any]:
+    """What /health says of the process: deaths, the end of its log, its limits, and the memory of all that belongs to it."""
+    living = engine.watched.command
+    return {
+        "restarts": engine.watched.restarts,
+        "log": engine.watched.log_lines,
+        "version": engine.version,
+        "max_lora_rank": living.max_lora_rank if living else None,
+        "max_loras": living.max_loras if living else None,
+        "memory_mb": sum(map(_resident_bytes, engine.watched.processes)) / 1e6,
+    }
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _refusing(what: str) -> Any:
+    async def refuse() -> None:
+        raise Refusal(
+            f"This engine is vLLM, and Lyceum's own gives {what}. Start that: python -m core serve --stop, then python -m core serve"
+        )
+
+    return refuse
+
+
+def _sent(engine: Engine, stream: Stream) -> StreamingResponse:
+    """The stream's events, server-sent. When the client hangs up, the engine lets go of them."""
+
+    async def lines() -> AsyncIterator[str]:
+        try:
+            async for event in stream.events():
+                yield f"data: {json.dumps(event)}\n\n"
+        finally:
+            engine.hang_up(stream)
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
