@@ -53,7 +53,7 @@ bench: setup ## our training beside PEFT, Trainer and TRL on this machine (half 
 	$(PYTHON) benchmarks/train_cohort.py --sizes 1x64,2x64,4x64,2x256 --sides apart --json $(MEASURED)/apart.json
 	$(PYTHON) benchmarks/train_memory.py
 
-VLLM := .venv-vllm
+VLLM ?= .venv-vllm
 VLLM_PIP := $(VLLM)/bin/python -m pip
 VLLM_KIND := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 CPU_TORCH := torch==2.13.0+cpu

@@ -25,11 +25,11 @@ import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks, not_a_server_error
-from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 ANSWER_SECONDS = 60
 """A request that takes longer counts as never answered."""
-CHECKS = [not_a_server_error, status_code_conformance, response_schema_conformance]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 STRANGE = ("\ud800", "\x00", "𝔘" * 50, "a" * 20_000, "../../etc/passwd", "", " ", "mix:", "mix:x=nan", "mix:x=1e999", "%00", "route")
 NUMBERS = (float("nan"), float("inf"), -1, 0, 2**63, 2**64, 1e308, -0.0, 10**40)
@@ -227,10 +227,10 @@ def check(status: int, kind: str, text: str) -> None:
 
 
 def check_error(body: Any) -> None:
-    """{"error": {"message", "type", "param", "code"}}, the message a sentence."""
+    """{"error": {"message", "type", "param", "code"}}, the message in words."""
     error = body["error"]
     assert set(error) == {"message", "type", "param", "code"}, body
-    assert isinstance(error["message"], str) and error["message"].strip() and "\n" not in error["message"], body
+    assert isinstance(error["message"], str) and error["message"].strip(), body
 
 
 def events(text: str) -> Iterator[dict[str, Any]]:

@@ -111,7 +111,8 @@ def forget() -> None:
     """Drop all answers."""
     if slots():
         playback.clear(*slots())
-    st.session_state.pop(f"{KEY}.token", None)
+    for name in ("token", "reason"):
+        st.session_state.pop(f"{KEY}.{name}", None)
 
 
 def remember(play: Play, first: Play) -> None:

@@ -1,18 +1,21 @@
 """Why this word: the adapters' shares in the log-probability of one token of an answer."""
 
+from collections.abc import Iterator
+
 import streamlit as st
 
 from core import answer_tokens, playground, playground_charts
-from core.errors import UserError
 from core.playground import Answer, Play
 from core.serve import names
 from core.serve.resident import Engine
 from core.who_answers import Cast
-from core.wording import percent, plain
-from pages import playground_columns, playground_state
+from core.wording import duration, percent, plain
+from pages import playback, playground_columns, playground_state
 from pages.playground_columns import Chosen
 from pages.playground_state import KEY
 
+SLOT = f"{KEY}.why"
+TICK = 0.5
 Tellable = dict[tuple[str, int], Answer]
 """Answers with tokens, by model and turn."""
 
@@ -72,19 +75,36 @@ def _reason(found: Engine, play: Play, cast: Cast, chosen: Chosen, told: Tellabl
     answers = playground_columns.answers(chosen.model, play)
     system = playground.system_message(play, chosen.model, cast.own)
     messages = playground.messages(system, play.questions[: chosen.turn + 1], [answer.text for answer in answers[: chosen.turn]])
-    try:
-        with st.spinner("Looking into the mix"):
-            shares = _shares(found, chosen.model, messages, told[chosen.model, chosen.turn], chosen.token)
-    except UserError as error:
-        st.info(plain(str(error)))
+    answer = told[chosen.model, chosen.turn]
+
+    def read() -> Iterator[playback.Event]:
+        yield playground.explain(found, chosen.model, messages, answer, chosen.token)
+
+    playback.play(SLOT, (chosen, messages, answer.text), read)
+    (_waiting if playback.going((SLOT,)) else _bars)(cast)
+
+
+@st.fragment(run_every=TICK)
+def _waiting(cast: Cast) -> None:
+    """While the engine looks into the mix; at the end the page runs once more."""
+    found = playback.playing(SLOT)
+    if found is None or found.done:
+        st.rerun()
+    found.look()
+    st.caption(f"The engine looks into the mix, {duration(found.age)} so far. It takes a dozen passes through the model.")
+
+
+def _bars(cast: Cast) -> None:
+    """The sentence, and a bar per adapter."""
+    found = playback.playing(SLOT)
+    if found is None or not found.done:
         return
+    if found.error:
+        st.info(plain(found.error))
+        return
+    (shares,) = found.look()
     sentence = playground_charts.said(shares)
     st.markdown(plain(sentence))
     if shares["shares"]:
         figure = playground_charts.shares(shares["shares"], {name: cast.hue(name) for name in shares["shares"]})
         st.plotly_chart(figure, alt=sentence, config={"displayModeBar": False}, key=f"{KEY}-shares")
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _shares(found: Engine, model: str, messages: list[dict[str, str]], answer: Answer, token: int) -> dict[str, object]:
-    return playground.explain(found, model, messages, answer, token)

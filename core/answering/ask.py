@@ -18,6 +18,8 @@ from core.runs import Workspace
 
 Progress = Callable[[int, int, str], None]
 """Hears how many are done, of how many, and of what."""
+Write = Callable[[Sequence[tuple[Model, int, list[int]]], Progress], list[Generation]]
+"""Answers of models to questions, by their places, with the prompts' tokens."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,11 @@ def ask(
     questions: Questions,
     workspace: Workspace,
     progress: Progress,
+    write: Write | None = None,
 ) -> tuple[list[Reply], list[results.RouteWeight]]:
-    """All replies, model by model, and what routes gave to their adapters."""
+    """All replies, model by model, and what routes gave to their adapters. `write`: who writes the answers in place of `base`."""
     together = [place for place, model in enumerate(models) if not model.alone]
-    replies, routed = _ask(config, base, models, together, questions, workspace, progress) if together else ([], [])
+    replies, routed = _ask(config, base, models, together, questions, workspace, progress, write) if together else ([], [])
     for place, model in enumerate(models):
         if model.alone:
             workspace.say(f"{model.row.model} answers by itself: it can't stand beside others in one batch.")
@@ -76,6 +79,7 @@ def _ask(
     questions: Questions,
     workspace: Workspace,
     progress: Progress,
+    write: Write | None = None,
 ) -> tuple[list[Reply], list[results.RouteWeight]]:
     """The answers of models that are mixes of adapters on `base`, side by side in each batch."""
     encoded = questions.encode(base)
@@ -83,15 +87,18 @@ def _ask(
     examples = [encoded[index] for _, index in pairs]
     side = SideBySide(base, [models[place] for place in places], questions.rows, encoded)
     losses = _losses(base, examples, side, lambda done, total: progress(done, total, "references"))
-    made = generate(
-        base,
-        [example.prompt for example in examples],
-        max_new_tokens=config.max_new_tokens,
-        batch_size=config.batch_size,
-        mixing=side.mixing,
-        samplings=[questions.samplings[index] for _, index in pairs] if questions.samplings else None,
-        progress=lambda done: progress(done, len(pairs), "answers"),
-    )
+    if write:
+        made = write([(models[place], index, encoded[index].prompt) for place, index in pairs], progress)
+    else:
+        made = generate(
+            base,
+            [example.prompt for example in examples],
+            max_new_tokens=config.max_new_tokens,
+            batch_size=config.batch_size,
+            mixing=side.mixing,
+            samplings=[questions.samplings[index] for _, index in pairs] if questions.samplings else None,
+            progress=lambda done: progress(done, len(pairs), "answers"),
+        )
     side.detach()
     replies = [
         Reply(place, index, generation, loss, len(encoded[index].answer))

@@ -23,6 +23,8 @@ class EvaluateConfig(ModelConfig):
     """Metrics, separated by commas."""
     encoder: str = "bundled"
     """Encoder of BERTScore: 'bundled' (all-MiniLM-L6-v2), a folder, or a hub id."""
+    engine: Literal["lyceum", "vllm"] = "lyceum"
+    """Who writes the answers. vllm: vLLM (make vllm), the one that runs or one for this run; losses are computed here either way."""
     max_new_tokens: int = Field(128, ge=1, le=8192)
     """Longest generated answer in tokens."""
     batch_size: int = Field(32, ge=1, le=4096)

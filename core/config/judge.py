@@ -30,6 +30,8 @@ class JudgeConfig(PairsConfig):
     """Who judges; several between commas."""
     judge_model: Names = ()
     """Model ids of the judges. For one backend any number, each is a judge; for several backends one each. Empty: the backend's default."""
+    engine: Literal["lyceum", "vllm"] = "lyceum"
+    """Which engine backend 'engine' starts where none runs yet; one that runs is asked, whichever it is."""
     base_url: str | None = None
     """Base URL of an OpenAI-compatible server, for backends openai and groq."""
     prompt: str = "meaning"

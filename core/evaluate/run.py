@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from core import paths, results
-from core.answering.ask import Questions, ask
+from core.answering import by_vllm
+from core.answering.ask import Progress, Questions, ask
 from core.answering.models import Model, find_models
 from core.config import EvaluateConfig
 from core.data.prompt import Encoded, Prompter
@@ -16,6 +17,7 @@ from core.evaluate.flags import flag
 from core.metrics import METRICS
 from core.metrics.batch import of_answers
 from core.metrics.scores import measure, of_each, score, table
+from core.models.generate import Generation
 from core.models.load import BaseModel, load
 from core.results.table import Tables
 from core.runs import Workspace
@@ -41,13 +43,16 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     others = general.questions(config, dataset, workspace.say)
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
     models = find_models(config.models, base, workspace.say, config.system_prompt)
+    if config.engine == "vllm":
+        models = by_vllm.able(config.models, models, workspace.say)
     _rehearse(config, base)
     strangers = dataset.strangers({model.row.model: [model.row.category] for model in models if model.row.category})
     for note in [*Prompter(base.tokenizer, config.system_prompt).notes(), *(f"Careful: {each}" for each in strangers)]:
         workspace.say(note)
     asked = f"{len(questions)} questions" + (f" and {len(others)} about other matters" if others else "")
     workspace.say(f"{count(len(models), 'model')} to answer {asked}: {', '.join(model.row.model for model in models)}.")
-    answers = answer(config, base, models, [*questions, *others], workspace)
+    with by_vllm.ready(config, workspace.say) as writer:
+        answers = answer(config, base, models, [*questions, *others], workspace, writer)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
     empty = {category: dataset.empty_reason(category, split) for category in dataset.categories}
     empty |= {results.GENERAL: ""} if others else {}
@@ -66,15 +71,27 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
         written["route_weights"] = workspace.path / ROUTE_WEIGHTS
     for line in table(scores):
         workspace.say(line)
-    return {name: str(path.relative_to(paths.home())) for name, path in written.items()} | _headline(scores)
+    by = {"answers_by": writer.version} if writer else {}
+    return {name: str(path.relative_to(paths.home())) for name, path in written.items()} | _headline(scores) | by
 
 
 def answer(
-    config: EvaluateConfig, base: BaseModel, models: Sequence[Model], questions: Sequence[QA], workspace: Workspace
+    config: EvaluateConfig,
+    base: BaseModel,
+    models: Sequence[Model],
+    questions: Sequence[QA],
+    workspace: Workspace,
+    writer: "by_vllm.Writer | None" = None,
 ) -> list[results.Answer]:
-    """Every model's answer to every question, model by model, and its loss on the reference."""
+    """Every model's answer to every question, model by model, and its loss on the reference. `writer`: who writes in place of `base`."""
     asked = Questions(questions, lambda own: _encoded(config, own, questions))
-    replies, routed = ask(config, base, models, asked, workspace, workspace.progress)
+
+    def write(wanted: Sequence[tuple[Model, int, list[int]]], progress: Progress) -> list[Generation]:
+        assert writer
+        named = [(by_vllm.name(model, questions[place]), prompt) for model, place, prompt in wanted]
+        return writer.answers(named, config.max_new_tokens, config.batch_size, lambda done: progress(done, len(named), "answers"))
+
+    replies, routed = ask(config, base, models, asked, workspace, workspace.progress, write if writer else None)
     if routed:
         results.write(workspace.path / ROUTE_WEIGHTS, routed, results.RouteWeight)
     return [

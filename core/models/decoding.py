@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import DynamicCache
 
+from core.models import slots
 from core.models.load import BaseModel
 from core.models.prefixes import LEAST, Prefix, Prefixes, common
+from core.models.slots import widened
 
 Mixing = Callable[[Sequence[Any]], AbstractContextManager[Any]]
 """The context in which some rows are computed."""
@@ -49,12 +50,12 @@ class Decoding:
         logits, cache, mask = self._read(prompts, known, mixing(rows))
         if kinds is not None and not self._slides:
             self._keep(kinds, prompts, cache)
-        if self.rows:
-            _lay_beside(self._cache, cache)
-            slots = max(self._mask.shape[1], mask.shape[1])
-            self._mask = torch.cat([_widened(self._mask, slots), _widened(mask, slots)])
-        else:
-            self._cache, self._mask = cache, mask
+        if not self.rows:
+            self._cache, self._mask = slots.cache(self.base.model.config), mask[:0]
+        for layer, new in zip(self._cache.layers, cache.layers, strict=True):
+            layer.join(new)
+        widest = max(self._mask.shape[1], mask.shape[1])
+        self._mask = torch.cat([widened(self._mask, widest), widened(mask, widest)])
         self.rows += rows
         return logits
 
@@ -66,21 +67,22 @@ class Decoding:
         return self._forward(ids, self._mask, self._cache, mixing)
 
     def leave(self, rows: Collection[Hashable]) -> None:
-        """Let go of these rows, and of the slots that only they had."""
-        kept = [place for place, row in enumerate(self.rows) if row not in rows]
-        if len(kept) == len(self.rows):
+        """Let go of these rows, and of the slots that only they had. The last rows take their places."""
+        places = [place for place, row in reversed(list(enumerate(self.rows))) if row in rows]
+        if not places:
             return
-        self.rows = [self.rows[place] for place in kept]
-        if not kept:
+        order = slots.without(range(len(self.rows)), places)
+        self.rows = [self.rows[place] for place in order]
+        if not order:
             del self._cache, self._mask
             return
-        places = torch.tensor(kept, device=self.base.device)
-        self._mask = self._mask[places]
-        slots = int(self._mask.sum(1).max())
-        self._mask = self._mask[:, -slots:]
-        self._cache.batch_select_indices(places)
+        self._mask = self._mask[torch.tensor(order, device=self.base.device)]
+        needed = int(self._mask.sum(1).max())
+        self._mask = self._mask[:, -needed:]
         for layer in self._cache.layers:
-            _cut(layer, slots)
+            for place in places:
+                layer.remove(place)
+            layer.cut(needed)
 
     def _read_heads(self, rows: Sequence[Hashable], prompts: Sequence[list[int]], mixing: Mixing, kinds: Sequence[Hashable]) -> None:
         """Read once what all entering rows of a kind begin with, where that is not known yet."""
@@ -109,8 +111,8 @@ class Decoding:
             return self._forward(ids, mask, cache, mixing), cache, mask
         for layer, (keys, values) in enumerate(_side_by_side(known)):
             cache.update(keys, values, layer)
-        slots = max(read)
-        places = torch.arange(slots, device=mask.device) >= slots - torch.tensor(read, device=mask.device)[:, None]
+        most = max(read)
+        places = torch.arange(most, device=mask.device) >= most - torch.tensor(read, device=mask.device)[:, None]
         mask = torch.cat([places.to(mask.dtype), mask], 1)
         logits = self._forward(ids, mask, cache, mixing)
         return logits, cache, _closed_up(cache, mask)
@@ -139,46 +141,22 @@ def _left_padded(base: BaseModel, prompts: Sequence[list[int]]) -> tuple[Tensor,
 
 def _side_by_side(known: Sequence[Prefix | None]) -> list[tuple[Tensor, Tensor]]:
     """Keys and values of the prefixes layer by layer, [rows, heads, slots, dim], ends aligned; zeros where a row has none."""
-    slots = max(prefix.tokens for prefix in known if prefix)
+    most = max(prefix.tokens for prefix in known if prefix)
     first = next(prefix for prefix in known if prefix)
     found = []
     for layer, (like, _) in enumerate(first.layers):
         nothing = like.new_zeros(like.shape[0], 0, like.shape[2])
         both = [(prefix.layers[layer], prefix.tokens) if prefix else ((nothing, nothing), 0) for prefix in known]
-        keys, values = (torch.stack([_widened(pair[part][:, :tokens], slots, 1) for pair, tokens in both]) for part in (0, 1))
+        keys, values = (torch.stack([widened(pair[part][:, :tokens], most, 1) for pair, tokens in both]) for part in (0, 1))
         found.append((keys, values))
     return found
 
 
 def _closed_up(cache: DynamicCache, mask: Tensor) -> Tensor:
     """Move each row's slots to the end, over empty ones between them. Returns the mask, as wide as the longest row."""
-    slots = int(mask.sum(1).max())
-    places = mask.argsort(dim=1, stable=True)[:, -slots:]
+    places = mask.argsort(dim=1, stable=True)[:, -int(mask.sum(1).max()) :]
     for layer in cache.layers:
         layer.keys, layer.values = (
             each.gather(2, places[:, None, :, None].expand(-1, each.shape[1], -1, each.shape[3])) for each in (layer.keys, layer.values)
         )
     return mask.gather(1, places)
-
-
-def _widened(tensor: Tensor, slots: int, dim: int = 1) -> Tensor:
-    """Zeros on the left of `dim`, up to this many slots."""
-    after = tensor.dim() - 1 - dim
-    return F.pad(tensor, (0, 0) * after + (slots - tensor.shape[dim], 0))
-
-
-def _lay_beside(cache: DynamicCache, new: DynamicCache) -> None:
-    """Append the rows of `new` to `cache`, ends aligned. Layers with a sliding window hold fewer slots, and count those they saw."""
-    for mine, other in zip(cache.layers, new.layers, strict=True):
-        slots = max(mine.keys.shape[2], other.keys.shape[2])
-        mine.keys = torch.cat([_widened(mine.keys, slots, 2), _widened(other.keys, slots, 2)])
-        mine.values = torch.cat([_widened(mine.values, slots, 2), _widened(other.values, slots, 2)])
-        if mine.is_sliding:
-            mine.cumulative_length = max(mine.cumulative_length, other.cumulative_length)
-
-
-def _cut(layer: Any, slots: int) -> None:
-    """Keep a layer's last slots."""
-    layer.keys, layer.values = layer.keys[:, :, -slots:], layer.values[:, :, -slots:]
-    if layer.is_sliding:
-        layer.cumulative_length = slots

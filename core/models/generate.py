@@ -87,8 +87,8 @@ def _steps(
         for tokens, token in zip(made.values(), choose(logits, [samplings[row] for row in made], [dice[row] for row in made]), strict=True):
             tokens.append(token)
         finished = {row: tokens for row, tokens in made.items() if tokens[-1] in ends or len(tokens) == max_new_tokens}
-        made = {row: tokens for row, tokens in made.items() if row not in finished}
         decoding.leave(finished)
+        made = {row: made[row] for row in decoding.rows}
         yield finished, sum(map(len, made.values()))
         if not made:
             return

@@ -56,7 +56,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 """What the description of the API (OpenAPI) says of errors."""
 
-STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "object"}}}}}
 """Likewise, of answers that may come as server-sent events."""
 
 

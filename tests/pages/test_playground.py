@@ -201,7 +201,7 @@ def test_why_a_word_was_said_is_told_by_the_adapters_shares(live: Path) -> None:
     at = ask(opened("base", MIX, temperature="0", max_tokens="4"), question)
     assert len(at.selectbox(key="playground.why.answer").options) == 1 and "Click a word in an answer" in words(at)
     at.selectbox(key="playground.why.token").set_value(2).run()
-    press(at, "playground.explain")
+    settled(press(at, "playground.explain"))
     found = resident.find()
     assert found
     text = columns(at)[1]["text"]

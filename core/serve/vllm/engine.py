@@ -37,8 +37,6 @@ WAKE_SECONDS = 300.0
 WARM_SECONDS = 300.0
 """The first pass of a process takes longer."""
 LOG = ".vllm.log"
-ASKS_VLLM = "asks-vllm"
-"""A lock that a job holds whose answers come from here."""
 ENDED = "The engine was ended."
 
 
@@ -206,7 +204,7 @@ class Engine:
 
     def _wanted(self) -> State:
         """A job's device is given to it, unless the job asks this very engine; without questions vLLM sleeps."""
-        if self.device.type == "cuda" and locks.held("device") and not locks.held(ASKS_VLLM):
+        if self.device.type == "cuda" and locks.held("device") and not locks.held(environment.ASKS):
             return "making_room"
         idle = not self.under_way and time.monotonic() - self._used > self.config.idle_minutes * 60
         return "asleep" if idle and self.watched.state in ("ready", "asleep") else "ready"
@@ -222,7 +220,9 @@ class Engine:
         with loras.client(living) as client:
             listed = client.get("/v1/models", timeout=WARM_SECONDS).raise_for_status().json()["data"]
             asked: dict[str, Any] = {"model": BASE, "prompt": [min(self._ends)], "max_tokens": 1}
-            client.post("/v1/completions", json=asked, timeout=WARM_SECONDS).raise_for_status()
+            reply = client.post("/v1/completions", json=asked, timeout=WARM_SECONDS)
+            if reply.status_code != 200:
+                raise Refused(loras.said(reply), reply.status_code)
         self.context = listed[0].get("max_model_len") or self.context
         self._used = time.monotonic()
         self.loras.begin(living)

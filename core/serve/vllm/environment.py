@@ -9,6 +9,8 @@ from core.errors import UserError
 
 VARIABLE = "LYCEUM_VLLM_PYTHON"
 """Names another environment's Python."""
+ASKS = "asks-vllm"
+"""A lock that a job holds whose answers come from vLLM, so that vLLM makes no room for it."""
 _INSTALLED = re.compile(r"(vllm(?:_cpu)?)-([^-]+)\.dist-info")
 
 

@@ -35,6 +35,7 @@ GRACE_SECONDS = 10.0
 """What it may take to end when it is asked to."""
 _STAMP = re.compile(r"^(\(\w+ pid=\d+\))? *([A-Z]+ \d\d-\d\d [\d:]+ \[[^]]*\])?")
 """What vLLM's log puts before a line."""
+_ERROR = re.compile(r"\b\w*(Error|Exception): \S")
 LOG_LINES = 5
 LOG_BYTES = 1 << 16
 """As much of the log's end is read."""
@@ -182,7 +183,7 @@ class Watched:
         try:
             self._warm(command)
         except Exception as error:
-            return self._died(f"started, and failed at its first answer ({error})")
+            return self._died(f"started, and failed at its first answer ({error}): {self._fault()}")
         self.state = "ready"
         self._say(f"vLLM answers, {duration(time.monotonic() - self._began)} after its start.")
 
@@ -202,8 +203,12 @@ class Watched:
         status = int(said) if said else -signal.SIGKILL
         how = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
         when = "" if self.state == "ready" else " while it was starting"
-        last = next((line for line in reversed(self._lines()) if "Error" in line), None) or (self.log_lines or ["it said nothing"])[-1]
-        return f"{how}{when}" + ("" if status < 0 else f": {_STAMP.sub('', last).strip().rstrip('.')[-300:]}")
+        return f"{how}{when}" + ("" if status < 0 else f": {self._fault()}")
+
+    def _fault(self) -> str:
+        """The first error in the log, which later ones follow from; else its last line."""
+        found = [line for line in self._lines() if _ERROR.search(line)][:1] or self.log_lines[-1:] or ["it said nothing"]
+        return _STAMP.sub("", found[0]).strip().rstrip(".")[:300]
 
     def _step(self) -> str:
         log = "\n".join(self._lines())

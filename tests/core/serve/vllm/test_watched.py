@@ -107,7 +107,7 @@ def test_one_that_fails_at_its_first_answer_is_not_ready(watch):
 
     found = watch(warm)
     until(lambda: found.restarts >= 1)
-    assert "started, and failed at its first answer (no tokens)" in found.said and found.state == "restarting"
+    assert "started, and failed at its first answer (no tokens): " in found.said and found.state == "restarting"
 
 
 def test_a_stubborn_one_is_killed_after_its_grace(watch, standin, monkeypatch):
