@@ -37,6 +37,7 @@ from core.models import load
 from core.serve.engine import Engine
 
 BAR, LATENCY_BAR = 2.5, 1.2
+LATENCY_TOKENS = 24
 Answers = dict[tuple[str, str], str]
 """By adapter and question."""
 
@@ -167,18 +168,24 @@ class Race:
         return {"answers": len(ours), "gaps": gaps, "verdict": verdict}
 
     def latency(self, repeats: int) -> dict[str, list[float]]:
-        """Seconds of a whole answer, one request at a time, no question twice; both sides write the same number of tokens."""
+        """Seconds of a whole answer of LATENCY_TOKENS, one request at a time, no question twice; shorter answers don't count."""
         mix = "mix:" + ",".join(f"{name}={1 / len(self.peers.names):.4f}" for name in self.peers.names)
-        per_token: dict[str, list[float]] = {"base": [], mix: []}
-        for question in [each for row in _rounds(1, 3 * repeats, skip=997) for each in row]:
-            for model, own in per_token.items():
+        seconds: dict[str, list[float]] = {"base": [], mix: []}
+        for questions in _rounds(1, 20 * repeats, skip=600):
+            if len(seconds[mix]) == 3 * repeats:
+                break
+            laps = []
+            for model in seconds:
                 began = time.perf_counter()
-                reply = self._ask(model, question)
-                own.append((time.perf_counter() - began) / reply.usage.completion_tokens)
-        ratios = _ratios(per_token[mix], per_token["base"])
-        print(f"(c) a token of a mix of {len(self.peers.names)}: {spread([1000 * each for each in per_token[mix]], 1, ' ms')}, ", end="")
-        print(f"{spread(ratios, 2, 'x')} of the base model's; bar {LATENCY_BAR}x")
-        return {"base": per_token["base"], "mix": per_token[mix]}
+                reply = self._ask(model, questions[0], LATENCY_TOKENS)
+                laps.append((time.perf_counter() - began, reply.usage.completion_tokens))
+            if all(tokens == LATENCY_TOKENS for _, tokens in laps):
+                for own, (lap, _) in zip(seconds.values(), laps, strict=True):
+                    own.append(lap)
+        ratios = _ratios(seconds[mix], seconds["base"])
+        print(f"(c) {LATENCY_TOKENS} tokens of a mix of {len(self.peers.names)}: {spread(seconds[mix], 2, ' s')}, ", end="")
+        print(f"{spread(ratios, 2, 'x')} of the base model's over {len(ratios)} questions; bar {LATENCY_BAR}x")
+        return {"base": seconds["base"], "mix": seconds[mix]}
 
     def _at_once(self, questions: Sequence[str]) -> Answers:
         asked = [(name, question) for name in self.peers.names for question in questions]
@@ -186,9 +193,9 @@ class Race:
             replies = pool.map(lambda each: self._ask(*each).choices[0].message.content, asked)
             return dict(zip(asked, replies, strict=True))
 
-    def _ask(self, model: str, question: str) -> Any:
+    def _ask(self, model: str, question: str, tokens: int | None = None) -> Any:
         messages: Any = [{"role": "user", "content": question}]
-        return self.client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=self.tokens)
+        return self.client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=tokens or self.tokens)
 
 
 def _rounds(prompts: int, rounds: int, skip: int = 0) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from core import paths, results
+from core import adapter, paths, results
 from core.answering import by_vllm
 from core.answering.ask import Progress, Questions, ask
 from core.answering.models import Model, find_models
@@ -43,6 +43,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     others = general.questions(config, dataset, workspace.say)
     base = load(config.base_model, quantization=config.quantization, precision=config.precision, device=config.device)
     models = find_models(config.models, base, workspace.say, config.system_prompt)
+    if not split:
+        _refuse_learned(config, models)
     if config.engine == "vllm":
         models = by_vllm.able(config.models, models, workspace.say)
     _rehearse(config, base)
@@ -73,6 +75,18 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
         workspace.say(line)
     by = {"answers_by": writer.version} if writer else {}
     return {name: str(path.relative_to(paths.home())) for name, path in written.items()} | _headline(scores) | by
+
+
+def _refuse_learned(config: EvaluateConfig, models: Sequence[Model]) -> None:
+    """Every row of a file is asked only of models that learned from another one."""
+    asked = paths.data_file(config.data).resolve()
+    for model in models:
+        for folder in [*model.folders, *([model.alone] if model.alone else [])]:
+            learned = (adapter.read_info(folder).get("config") or {}).get("data")
+            if learned and paths.data_file(learned).resolve() == asked:
+                raise UserError(
+                    f"'{model.row.model}' was trained on rows of {config.data}, so split=all would ask what it has learned. Say split=test."
+                )
 
 
 def answer(

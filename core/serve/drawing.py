@@ -66,7 +66,7 @@ class Drawn(Asked):
         name = given.get("preset") if isinstance(given, dict) else None
         if name is None:
             return given
-        if name not in GENERATION:
+        if not isinstance(name, str) or name not in GENERATION:
             raise ValueError(f"preset is none of {', '.join(GENERATION)}")
         return given | {field: value for field, value in GENERATION[name].items() if given.get(field) is None}
 

@@ -23,7 +23,7 @@ from core.serve.stream import Event, Stream
 
 POINTS = (4, 8, 16)
 """Points of the integral, until it is good enough."""
-SMALL = 0.01
+SMALL = 0.03
 """Nats, and the share of the whole difference, that may be missing."""
 
 

@@ -1,5 +1,6 @@
 """Strange requests to every address: an answer or a sentence, never a status of 500, and no traceback in the engine either."""
 
+import httpx
 import pytest
 
 from benchmarks.fuzz import Found, Known, fuzz
@@ -36,3 +37,11 @@ def test_a_fault_is_found(known, monkeypatch):
     monkeypatch.setattr("core.serve.drawing._samplings", lambda *_: 1 / 0)
     found = fuzz(served.address.address, names, 3, 0, Found())
     assert any("500" in fault and "/v1/completions" in fault for fault in found.faults)
+
+
+def test_what_long_runs_have_found_stays_mended(known):
+    served, _ = known
+    chat = {"model": "base", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
+    for body in ({"preset": []}, {"preset": {"a": 1}}):
+        reply = httpx.post(f"{served.address.address}/v1/chat/completions", json=chat | body)
+        assert reply.status_code == 400 and "preset is none of" in reply.json()["error"]["message"]

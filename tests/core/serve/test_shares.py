@@ -52,7 +52,7 @@ def test_they_add_up_from_the_base_model_to_the_mix(served, adapters, tiny_base,
             assert found["base"] == pytest.approx(logprob(model, place), abs=1e-4)
         assert set(found["shares"]) == set(weights)
         assert sum(found["shares"].values()) + found["rest"] == pytest.approx(found["mix"] - found["base"], abs=1e-4)
-        assert abs(found["rest"]) <= 0.01 * (1 + abs(found["mix"] - found["base"])) and found["points"] in (4, 8, 16)
+        assert abs(found["rest"]) <= 0.03 * (1 + abs(found["mix"] - found["base"])) and found["points"] in (4, 8, 16)
         assert found["token"] == found["tokens"][place] and "".join(found["tokens"]) == ANSWER
 
 
