@@ -9,7 +9,7 @@ from core.errors import UserError
 from core.models import load
 from tests.core.evaluate.test_run import evaluate, make_adapter
 
-FEW = {"metrics": ("rouge1",), "max_new_tokens": 2, "precision": "fp32", "device": "cpu"}
+FEW = {"metrics": ("rouge",), "max_new_tokens": 2, "precision": "fp32", "device": "cpu"}
 
 
 def test_all_rows_are_asked_of_those_who_learned_from_another_file(tiny_base, tiny_data, tmp_path):
