@@ -1,8 +1,10 @@
 """The resident engine: base model and adapters stay in memory, and any mix of them answers at once, without a merge.
 
-resident.py (light) finds, starts and stops it; client.py (light) talks to it. process.py is its process, app.py its HTTP side,
-openai.py the part of it that OpenAI's clients know: chat.py reads their requests, offered.py names the models, refusals.py the errors.
-engine.py is the one thread that computes: answers.py holds the answers under way (saying.py tells their text),
-losses.py the losses; mixes.py makes what a request asks for into weights over adapters of the bank.
-rag.py searches a folder of documents, and asks the engine for answers with what it found.
+Light: resident.py finds, starts and stops it, client.py talks to it, names.py says who answers.
+Its process: process.py starts it, server.py ends it, guard.py lets requests in, application.py shapes errors (refusals.py).
+Its addresses: app.py; openai.py those of OpenAI's API, asked as chat.py and plain.py say (drawing.py: what both share), answered as
+replies.py says; offered.py knows the models; requests.py, rag.py, why.py and status.py are the rest.
+Its one thread that computes: engine.py gives turns to answers.py (rows.py: one answer; saying.py: its text; token_scores.py: how
+probable it was), losses.py and shares.py; mixes.py makes what a request asks for into weights over adapters of a bank (loaded.py).
+vllm/ is the other engine behind the same addresses.
 """

@@ -9,10 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.data.prompt import Prompter
 from core.serve import drawing
-from core.serve.answers import Ask
 from core.serve.drawing import Drawn
 from core.serve.engine import Engine
 from core.serve.refusals import Refusal
+from core.serve.rows import Ask
 
 LONGEST = 2_000_000
 """Characters of a message; the base model's context is shorter."""

@@ -14,10 +14,10 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from core.models.choosing import GREEDY, Sampling
 from core.presets import GENERATION
 from core.serve import offered
-from core.serve.answers import Ask
 from core.serve.engine import Engine
 from core.serve.refusals import Refusal
 from core.serve.requests import Asked
+from core.serve.rows import Ask
 
 MOST_ANSWERS = 128
 """Answers of one request."""

@@ -21,12 +21,13 @@ from core.jobs import locks
 from core.models import load
 from core.models.decoding import Decoding
 from core.models.memory import give_back
-from core.serve.answers import Answers, Ask
+from core.serve.answers import Answers
 from core.serve.loaded import Loaded
 from core.serve.losses import Losses, Row
 from core.serve.making import Making
 from core.serve.mixes import Mixes, Plan
 from core.serve.pace import Pace
+from core.serve.rows import Ask
 from core.serve.shares import Shares, Spoken
 from core.serve.stream import Stream
 

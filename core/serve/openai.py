@@ -13,13 +13,13 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from core.serve import chat, offered, plain
-from core.serve.answers import Ask
 from core.serve.chat import ChatAsked
 from core.serve.drawing import Drawn
 from core.serve.engine import Engine
 from core.serve.plain import PlainAsked
 from core.serve.refusals import STREAMED, Refusal, check_at_home
 from core.serve.replies import ChatReply, PlainReply, Reply
+from core.serve.rows import Ask
 from core.serve.stream import Event, Stream
 
 _HUNG_UP = 499

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from core.serve import drawing
-from core.serve.answers import Ask
 from core.serve.chat import LONGEST
 from core.serve.drawing import MOST_ANSWERS, Drawn
 from core.serve.engine import Engine
 from core.serve.refusals import Refusal
+from core.serve.rows import Ask
 
 MOST_NEW_TOKENS = 16
 """Tokens where the request doesn't say, as OpenAI has it."""

@@ -21,10 +21,10 @@ from core.errors import UserError
 from core.rag import PIPELINES
 from core.rag.prompts import fitting
 from core.serve import requests
-from core.serve.answers import Ask
 from core.serve.engine import Engine
 from core.serve.mixes import Plan
 from core.serve.requests import Asked, Session, Text
+from core.serve.rows import Ask
 from core.serve.stream import Stream
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from core.serve.answers import Ask
 from core.serve.refusals import Refusal, body
+from core.serve.rows import Ask
 from core.serve.stream import Event
 
 

@@ -12,10 +12,10 @@ from core.config import DataConfig, MergeConfig
 from core.data.prompt import Encoded, Prompter
 from core.data.read import read
 from core.errors import UserError
-from core.serve.answers import Ask
 from core.serve.engine import Engine
 from core.serve.losses import Row
 from core.serve.mixes import REPLACED, Plan
+from core.serve.rows import Ask
 
 Text = Annotated[str, Field(max_length=20_000)]
 Session = Annotated[str, Field(min_length=1, max_length=100)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from core.serve.answers import Ask
+from core.serve.rows import Ask
 from core.serve.token_scores import Score
 from core.serve.vllm import loras
 

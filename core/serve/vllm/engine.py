@@ -22,9 +22,9 @@ from core.errors import UserError
 from core.jobs import locks
 from core.models import load
 from core.models.spelling import Spelling
-from core.serve.answers import Ask
 from core.serve.names import BASE
 from core.serve.pace import Pace
+from core.serve.rows import Ask
 from core.serve.saying import Saying
 from core.serve.stream import Stream
 from core.serve.token_scores import Telling

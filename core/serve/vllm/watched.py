@@ -207,7 +207,11 @@ class Watched:
 
     def _fault(self) -> str:
         """The first error in the log, which later ones follow from; else its last line."""
-        found = [line for line in self._lines() if _ERROR.search(line) and "WARNING" not in line][:1] or self.log_lines[-1:] or ["it said nothing"]
+        found = (
+            [line for line in self._lines() if _ERROR.search(line) and "WARNING" not in line][:1]
+            or self.log_lines[-1:]
+            or ["it said nothing"]
+        )
         return _STAMP.sub("", found[0]).strip().rstrip(".")[:300]
 
     def _step(self) -> str:

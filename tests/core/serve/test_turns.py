@@ -8,11 +8,12 @@ import pytest
 from core.config import MergeConfig, ServeConfig
 from core.data.prompt import Encoded
 from core.models import load
-from core.serve.answers import Answers, Ask
+from core.serve.answers import Answers
 from core.serve.loaded import Loaded
 from core.serve.losses import Losses, Row
 from core.serve.making import Making
 from core.serve.mixes import Mixes
+from core.serve.rows import Ask
 from core.serve.stream import Stream
 
 
