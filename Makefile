@@ -115,5 +115,5 @@ chromium:
 		echo "No chromium: the browser tests will be skipped. On Debian: sudo apt-get install chromium"
 
 clean: ## remove .venv and caches; adapters and results stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-vllm .venv-clients .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -5,6 +5,15 @@ import streamlit as st
 from core.word_diff import differences
 from core.wording import marked, plain
 
+ADD = """
+function add(parent, kind, text, name) {
+    const element = parent.appendChild(document.createElement(kind));
+    element.textContent = text;
+    if (name) element.className = name;
+    return element;
+}
+"""
+"""JavaScript of components: an element with this text, which is never read as HTML."""
 _SCRIPT = """
 export default function({ data, parentElement }) {
     const root = parentElement.querySelector("p");

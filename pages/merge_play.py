@@ -1,7 +1,6 @@
 """What the mix is asked: pinned questions, the data whose validation rows give the losses, and the link that holds all of it."""
 
 from collections.abc import Sequence
-from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -11,7 +10,7 @@ from core.console import Play, Question, Shelf
 from core.data.read import QA, read
 from core.errors import UserError
 from core.wording import plain
-from pages import engine, form
+from pages import engine, form, link
 
 MOST = 6
 """Questions that are pinned at once."""
@@ -149,18 +148,11 @@ def _read(data: str, changed: int) -> list[QA]:
 
 def remember(play: Play, first: Play) -> None:
     """Write the state into the address, and keep the pinned questions for the next visit."""
-    link = console.to_link(play, first)
-    for name in (*console.PLAYED, *console.OTHERS, "category", "question"):
-        if name not in link and name in st.query_params:
-            del st.query_params[name]
-    now = {name: st.query_params.get_all(name) for name in link}
-    new = {name: value for name, value in link.items() if now[name] != ([value] if isinstance(value, str) else value)}
-    if new:
-        st.query_params.update(new)
+    link.write(console.to_link(play, first), (*console.PLAYED, *console.OTHERS, "category", "question"))
     if "play.touched" in st.session_state and console.pinned() != list(play.questions):
         console.pin(play.questions)
 
 
 def address(play: Play, first: Play) -> str:
     """The link to this state."""
-    return f"{str(st.context.url).partition('?')[0]}?{urlencode(console.to_link(play, first), doseq=True)}"
+    return link.address(console.to_link(play, first))

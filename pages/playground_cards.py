@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import streamlit as st
 
 from core.answer_tokens import Span
+from pages import cards
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,9 @@ def _sent(column: Column) -> dict[str, object]:
     return {**asdict(column), "spans": spans}
 
 
-_SCRIPT = """
-function add(parent, kind, text, name) {
-    const element = parent.appendChild(document.createElement(kind));
-    element.textContent = text;
-    if (name) element.className = name;
-    return element;
-}
-
+_SCRIPT = (
+    cards.ADD
+    + """
 function written(article, column, grid) {
     const text = add(article, "p", column.spans.length ? "" : column.text);
     text.tabIndex = 0;
@@ -115,6 +111,7 @@ export default function({ data, parentElement, setTriggerValue }) {
     while (grid.children.length > data.columns.length) grid.lastChild.remove();
 }
 """
+)
 _STYLE = """
 section { display: grid; gap: 0.75rem; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr)); }
 section[data-columns="1"] { max-width: 44rem; }

@@ -1,7 +1,6 @@
 """What the playground's widgets hold: the state of its link, put into the session and read from it; asked for anew only by a button."""
 
 from dataclasses import replace
-from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -11,7 +10,7 @@ from core.errors import UserError
 from core.playground import Play
 from core.who_answers import Cast
 from core.wording import plain
-from pages import playback
+from pages import link, playback
 
 KEY = "playground"
 DRAWN = tuple(DrawingConfig.model_fields)
@@ -117,28 +116,18 @@ def forget() -> None:
 
 def remember(play: Play, first: Play) -> None:
     """Write the state into the address; one that would grow too long keeps its models and settings alone."""
-    link = playground.to_link(play if fits(play, first) else replace(play, questions=()), first)
-    for name in ("model", "question", "system_prompt", "category", *DRAWN):
-        if name not in link and name in st.query_params:
-            del st.query_params[name]
-    now = {name: st.query_params.get_all(name) for name in link}
-    new = {name: value for name, value in link.items() if now[name] != ([value] if isinstance(value, str) else value)}
-    if new:
-        st.query_params.update(new)
+    said = playground.to_link(play if fits(play, first) else replace(play, questions=()), first)
+    link.write(said, ("model", "question", "system_prompt", "category", *DRAWN))
 
 
 def fits(play: Play, first: Play) -> bool:
     """Whether an address can hold the state."""
-    return len(_query(play, first)) <= LONGEST_LINK
+    return len(link.query(playground.to_link(play, first))) <= LONGEST_LINK
 
 
 def address(play: Play, first: Play) -> str:
     """The link to this state."""
-    return f"{str(st.context.url).partition('?')[0]}?{_query(play, first)}"
-
-
-def _query(play: Play, first: Play) -> str:
-    return urlencode(playground.to_link(play, first), doseq=True)
+    return link.address(playground.to_link(play, first))
 
 
 def want_reason(chosen: object) -> None:

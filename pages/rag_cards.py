@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import streamlit as st
 
 from core.rag_matches import matches
+from pages import cards
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,9 @@ def show(columns: Sequence[Column], key: str) -> None:
     _columns()(data={"columns": [asdict(column) for column in columns]}, key=key)
 
 
-_SCRIPT = """
-function add(parent, kind, text, name) {
-    const element = parent.appendChild(document.createElement(kind));
-    element.textContent = text;
-    if (name) element.className = name;
-    return element;
-}
-
+_SCRIPT = (
+    cards.ADD
+    + """
 function found(passage) {
     const item = document.createElement("li");
     item.className = passage.mark;
@@ -98,6 +94,7 @@ export default function({ data, parentElement }) {
     while (grid.children.length > data.columns.length) grid.lastChild.remove();
 }
 """
+)
 _STYLE = """
 section { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(13.5rem, 100%), 1fr)); gap: 0.7rem; }
 article {

@@ -21,6 +21,7 @@ from core.data.read import QA
 from core.errors import UserError
 from core.jobs import locks
 from core.models.generate import Generation
+from core.runs import Workspace
 from core.serve import client, resident
 from core.serve.vllm import environment
 from core.serve.vllm.environment import ASKS
@@ -84,8 +85,9 @@ class Writer:
 
 
 @contextmanager
-def writer(config: EvaluateConfig, say: Say) -> Iterator[Writer]:
+def writer(config: EvaluateConfig, workspace: Workspace) -> Iterator[Writer]:
     """Within: a vLLM on the run's base model that answers."""
+    say = workspace.say
     living = resident.find()
     lock = locks.try_to_take(ASKS)  # another job may hold it as well; what counts is that it is held
     try:
@@ -97,7 +99,7 @@ def writer(config: EvaluateConfig, say: Say) -> Iterator[Writer]:
             say(f"Starting {environment.version()} for this run; on a CPU that takes a minute or two.")
             from core.serve.vllm import gateway
 
-            with _started(config, say) as engine:
+            with _started(config, workspace) as engine:
                 yield Writer(httpx.ASGITransport(gateway.make(engine)), {}, "http://127.0.0.1", engine.version)
     finally:
         if lock is not None:
@@ -105,25 +107,26 @@ def writer(config: EvaluateConfig, say: Say) -> Iterator[Writer]:
 
 
 @contextmanager
-def _started(config: EvaluateConfig, say: Say) -> "Iterator[Engine]":
+def _started(config: EvaluateConfig, workspace: Workspace) -> "Iterator[Engine]":
     from core.serve.vllm.engine import Engine
 
     fields = {name: getattr(config, name) for name in ("base_model", "quantization", "precision", "device")}
-    engine = Engine(ServeConfig(engine="vllm", side_by_side=config.batch_size, **fields), say)
+    log = workspace.path / "vllm.log"
+    engine = Engine(ServeConfig(engine="vllm", side_by_side=config.batch_size, **fields), workspace.say, log)
     engine.begin()
     try:
         until = time.monotonic() + START_SECONDS
         while not engine.watched.wait(1):
             if engine.watched.restarts >= STARTS or time.monotonic() > until:
-                raise UserError(f"vLLM does not start. {engine.watched.said} Its log: results/.vllm.log")
+                raise UserError(f"vLLM does not start. {engine.watched.said} Its log: {paths.shown(log)}")
         yield engine
     finally:
         engine.end()
 
 
-def ready(config: EvaluateConfig, say: Say) -> AbstractContextManager[Writer | None]:
+def ready(config: EvaluateConfig, workspace: Workspace) -> AbstractContextManager[Writer | None]:
     """The writer that a config asks for; None: the model in this process."""
-    return writer(config, say) if config.engine == "vllm" else nullcontext()
+    return writer(config, workspace) if config.engine == "vllm" else nullcontext()
 
 
 def able(asked: Sequence[str], models: Sequence[Model], say: Say) -> list[Model]:

@@ -53,7 +53,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
         workspace.say(note)
     asked = f"{len(questions)} questions" + (f" and {len(others)} about other matters" if others else "")
     workspace.say(f"{count(len(models), 'model')} to answer {asked}: {', '.join(model.row.model for model in models)}.")
-    with by_vllm.ready(config, workspace.say) as writer:
+    with by_vllm.ready(config, workspace) as writer:
         answers = answer(config, base, models, [*questions, *others], workspace, writer)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
     empty = {category: dataset.empty_reason(category, split) for category in dataset.categories}

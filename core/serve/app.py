@@ -1,7 +1,6 @@
 """The addresses of Lyceum's engine: OpenAI's API, the live console's, those of RAG, and what it says of itself."""
 
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +16,7 @@ from core.serve.rag import RagAsked
 from core.serve.refusals import STREAMED, check_at_home
 from core.serve.requests import AnswersAsked, LossesAsked
 from core.serve.status import status
-from core.serve.stream import Stream
+from core.serve.stream import Stream, sent
 from core.serve.why import SharesAsked
 
 
@@ -44,7 +43,7 @@ def make(engine: Engine) -> FastAPI:
         asks = await run_in_threadpool(requests.asks, engine, asked)
         stream = Stream(asked.session)
         engine.answer(stream, asks)
-        return _sent(engine, stream)
+        return sent(stream, engine.hang_up)
 
     @app.post("/console/losses", responses=STREAMED)
     async def losses(asked: LossesAsked) -> StreamingResponse:
@@ -54,7 +53,7 @@ def make(engine: Engine) -> FastAPI:
         if note:
             stream.tell(note=note)
         engine.measure(stream, wanted)
-        return _sent(engine, stream)
+        return sent(stream, engine.hang_up)
 
     @app.post("/console/shares")
     async def shares(asked: SharesAsked) -> dict[str, Any]:
@@ -67,20 +66,6 @@ def make(engine: Engine) -> FastAPI:
         plan = await run_in_threadpool(rag.plan, engine, asked)
         stream = Stream(asked.session)
         library.answer(stream, asked, plan)
-        return _sent(engine, stream, library.leave)
+        return sent(stream, library.leave)
 
     return app
-
-
-def _sent(engine: Engine, stream: Stream, leave: Callable[[Stream], None] = lambda _: None) -> StreamingResponse:
-    """The stream's events, server-sent. When the client hangs up, the engine lets go of them; `leave`: who else must know."""
-
-    async def lines() -> AsyncIterator[str]:
-        try:
-            async for event in stream.events():
-                yield f"data: {json.dumps(event)}\n\n"
-        finally:
-            leave(stream)
-            engine.hang_up(stream)
-
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

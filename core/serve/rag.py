@@ -90,6 +90,7 @@ class Library:
         """Nobody reads this stream any more."""
         if self._newest.get(stream.session) is stream:
             del self._newest[stream.session]
+        self._engine.hang_up(stream)
 
     def end(self) -> None:
         """Break off what is searched or indexed."""

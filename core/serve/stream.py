@@ -1,8 +1,11 @@
 """The events of one request, told by any thread and read in an event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+from fastapi.responses import StreamingResponse
 
 Event = dict[str, Any]
 
@@ -31,3 +34,16 @@ class Stream:
     def _put(self, event: Event | None) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+
+def sent(stream: Stream, hang_up: Callable[[Stream], None]) -> StreamingResponse:
+    """The stream as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). `hang_up`: the client left."""
+
+    async def lines() -> AsyncIterator[str]:
+        try:
+            async for event in stream.events():
+                yield f"data: {json.dumps(event)}\n\n"
+        finally:
+            hang_up(stream)
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

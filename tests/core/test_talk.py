@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from core import paths, playground
-from core.config import DrawingConfig, ServeConfig
+from core.config import DrawingConfig
 from core.playground import Play, fold
 from core.serve import resident
 from tests.pages import tiny_mix
@@ -25,13 +25,8 @@ MIX = "mix:cynic-lora=0.5,lexicon-lora=0.7"
 @pytest.fixture(scope="module")
 def engine_home(tmp_path_factory, tiny_base, tiny_data):
     """A home with adapters and an engine that runs as long as this file's tests."""
-    home = tmp_path_factory.mktemp("engine")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        tiny_mix.write(home, tiny_base, tiny_data)
-        resident.start(ServeConfig(base_model=str(tiny_base)))
+    with tiny_mix.home_with_engine(tmp_path_factory.mktemp("engine"), tiny_base, tiny_data) as home:
         yield home
-        resident.stop()
 
 
 @pytest.fixture

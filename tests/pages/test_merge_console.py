@@ -14,7 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import console, paths, runs
-from core.config import MergeConfig, ServeConfig
+from core.config import MergeConfig
 from core.jobs import locks
 from core.serve import client, resident
 from pages import merge_console
@@ -30,15 +30,8 @@ WEIGHTS = (0.9, -0.2, 0.4)
 @pytest.fixture(scope="module")
 def engine_home(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Path]:
     """A home with three adapters and an engine that runs as long as this file's tests."""
-    home = tmp_path_factory.mktemp("engine")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        tiny_mix.write(home, tiny_base, tiny_data)
-        resident.start(ServeConfig(base_model=str(tiny_base)))
-    yield home
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        resident.stop()
+    with tiny_mix.home_with_engine(tmp_path_factory.mktemp("engine"), tiny_base, tiny_data) as home:
+        yield home
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import paths, playground, playground_charts, saved_questions
-from core.config import DrawingConfig, ServeConfig
+from core.config import DrawingConfig
 from core.playground import Play, fold
 from core.serve import client, resident
 from pages import playback
@@ -27,13 +27,8 @@ QUESTION = "What is a friend?"
 @pytest.fixture(scope="module")
 def engine_home(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Path]:
     """A home with adapters and an engine that runs as long as this file's tests."""
-    home = tmp_path_factory.mktemp("engine")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        tiny_mix.write(home, tiny_base, tiny_data)
-        resident.start(ServeConfig(base_model=str(tiny_base)))
+    with tiny_mix.home_with_engine(tmp_path_factory.mktemp("engine"), tiny_base, tiny_data) as home:
         yield home
-        resident.stop()
 
 
 @pytest.fixture

@@ -28,13 +28,10 @@ SECRET = "a-key-that-no-page-may-show"
 @pytest.fixture(scope="module")
 def engine_home(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Path]:
     """A home with four adapters and an engine that runs as long as this file's tests."""
-    home = tmp_path_factory.mktemp("engine")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        tiny_mix.write(home, tiny_base, tiny_data)
-        resident.start(ServeConfig(base_model=str(tiny_base), requests_per_minute=9000, max_body_mb=3))
+    with tiny_mix.home_with_engine(
+        tmp_path_factory.mktemp("engine"), tiny_base, tiny_data, requests_per_minute=9000, max_body_mb=3
+    ) as home:
         yield home
-        resident.stop()
 
 
 @pytest.fixture

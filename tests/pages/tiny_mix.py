@@ -1,6 +1,14 @@
 """Three small adapters on the tiny base, strong enough that a mix answers unlike its parts; no one was trained."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config import ServeConfig
+from core.serve import resident
 
 CATEGORIES = ("cynic", "lexicon", "hacker")
 ADAPTERS = tuple(f"{category}-lora" for category in CATEGORIES)
@@ -33,3 +41,16 @@ def write(home: Path, base: Path, data: Path) -> None:
             "config": config,
         }
         write(Adapter(name, factors, str(base), info), home / "adapters" / name)
+
+
+@contextmanager
+def home_with_engine(home: Path, base: Path, data: Path, **config: Any) -> Iterator[Path]:
+    """Within: a LYCEUM_HOME with these adapters and an engine that runs. `config`: fields of a ServeConfig."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LYCEUM_HOME", str(home))
+        write(home, base, data)
+        resident.start(ServeConfig(base_model=str(base), **config))
+    yield home
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LYCEUM_HOME", str(home))
+        resident.stop()

@@ -1,6 +1,7 @@
 """vLLM as an engine: takes the same asks as Lyceum's own, and tells the same events, so that the same addresses stand before both."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import torch
 from starlette.concurrency import run_in_threadpool
 from transformers import AutoConfig, GenerationConfig
@@ -46,7 +48,8 @@ class Engine:
     shares = False
     """There are no answers while vLLM is not there."""
 
-    def __init__(self, config: ServeConfig, say: Callable[[str], None] = print) -> None:
+    def __init__(self, config: ServeConfig, say: Callable[[str], None] = print, log: Path | None = None) -> None:
+        """`log`: vLLM's own; results/.vllm.log where none is named."""
         folder = load.resolve(config.base_model)
         self.config = config
         self.started = int(time.time())
@@ -58,8 +61,9 @@ class Engine:
         self._base = self._described(folder)
         self._ends = _ends(folder, self.tokenizer)
         self._spelling = Spelling(self.tokenizer)
-        self.loras = loras.Loras(self.mixes, paths.results() / ".vllm" / "loras")
-        self.watched = Watched(self._command, self._warm, self._wanted, paths.results() / LOG, say)
+        self._written = _own_folder()
+        self.loras = loras.Loras(self.mixes, self._written)
+        self.watched = Watched(self._command, self._warm, self._wanted, log or paths.results() / LOG, say)
         self.version = environment.version()
         self.pace = Pace()
         self._clients: dict[Command, httpx.AsyncClient] = {}
@@ -117,7 +121,8 @@ class Engine:
     def end(self) -> None:
         """End vLLM, and wait until it is gone."""
         self.watched.end()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        for folder in (self._scratch, self._written):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def answer(self, stream: Stream, asks: Sequence[Ask]) -> None:
         """Answer all of `asks`, told to `stream`. Within an event loop."""
@@ -234,6 +239,15 @@ class Engine:
         if ours:
             ours.write_text(template, encoding="utf-8")
         return Base(folder, AutoConfig.from_pretrained(folder).get_text_config().to_dict(), ours)
+
+
+def _own_folder() -> Path:
+    """Where this process writes adapters for vLLM. What dead processes have left goes."""
+    shelf = paths.results() / ".vllm"
+    for folder in shelf.glob("*"):
+        if not psutil.pid_exists(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return shelf / str(os.getpid())
 
 
 def _ends(folder: Path, tokenizer: Any) -> frozenset[int]:

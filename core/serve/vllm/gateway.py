@@ -3,7 +3,6 @@
 Requests are read, checked and shaped by the same code; only who computes differs. What needs a bank of adapters is refused by name.
 """
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -20,7 +19,7 @@ from core.serve.application import application
 from core.serve.refusals import Refusal, check_at_home
 from core.serve.requests import AnswersAsked
 from core.serve.status import status
-from core.serve.stream import Stream
+from core.serve.stream import Stream, sent
 from core.serve.vllm.engine import Engine
 
 _BANK_ALONE = {"/console/losses": "losses", "/console/shares": "adapters' shares in a token", "/rag/answers": "answers on documents"}
@@ -49,7 +48,7 @@ def make(engine: Engine) -> FastAPI:
         asks = await run_in_threadpool(requests.asks, same, asked)
         stream = Stream(asked.session)
         engine.answer(stream, asks)
-        return _sent(engine, stream)
+        return sent(stream, engine.hang_up)
 
     for path, what in _BANK_ALONE.items():
         app.post(path)(_refusing(what))
@@ -83,16 +82,3 @@ def _refusing(what: str) -> Any:
         )
 
     return refuse
-
-
-def _sent(engine: Engine, stream: Stream) -> StreamingResponse:
-    """The stream's events, server-sent. When the client hangs up, the engine lets go of them."""
-
-    async def lines() -> AsyncIterator[str]:
-        try:
-            async for event in stream.events():
-                yield f"data: {json.dumps(event)}\n\n"
-        finally:
-            engine.hang_up(stream)
-
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,30 @@
+"""A page's state in its address, and as a link that brings it back."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlencode
+
+import streamlit as st
+
+Link = Mapping[str, str | list[str]]
+"""Query parameters."""
+
+
+def write(link: Link, known: Iterable[str]) -> None:
+    """Make the address say this; of the parameters in `known`, those that the link lacks leave."""
+    for name in known:
+        if name not in link and name in st.query_params:
+            del st.query_params[name]
+    now = {name: st.query_params.get_all(name) for name in link}
+    new = {name: value for name, value in link.items() if now[name] != ([value] if isinstance(value, str) else value)}
+    if new:
+        st.query_params.update(new)
+
+
+def query(link: Link) -> str:
+    """What stands behind the question mark."""
+    return urlencode(link, doseq=True)
+
+
+def address(link: Link) -> str:
+    """The whole link."""
+    return f"{str(st.context.url).partition('?')[0]}?{query(link)}"
