@@ -39,7 +39,8 @@ class Server(uvicorn.Server):
                 app,
                 log_level="warning",
                 access_log=False,
-                timeout_graceful_shutdown=patience, proxy_headers=False,
+                timeout_graceful_shutdown=patience,
+                proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
             )
         )
