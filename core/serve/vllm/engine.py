@@ -243,10 +243,9 @@ class Engine:
 
 def _own_folder() -> Path:
     """Where this process writes adapters for vLLM. What dead processes have left goes."""
-    shelf = paths.results() / ".vllm"
-    for folder in shelf.glob("*"):
-        if not psutil.pid_exists(int(folder.name)):
-            shutil.rmtree(folder, ignore_errors=True)
+    shelf, living = paths.results() / ".vllm", set(map(str, psutil.pids()))
+    for folder in [each for each in shelf.glob("*") if each.name not in living]:
+        shutil.rmtree(folder, ignore_errors=True)
     return shelf / str(os.getpid())
 
 

@@ -97,4 +97,6 @@ def test_a_model_without_a_chat_template_gets_ours(tiny_base, tmp_path, standin,
     with open(template, encoding="utf-8") as file:
         assert file.read() == load.load_tokenizer(str(bare)).chat_template
     engine.end()
-    assert "--chat-template" not in Engine(ServeConfig(engine="vllm", base_model=str(tiny_base)))._command().words
+    own = Engine(ServeConfig(engine="vllm", base_model=str(tiny_base)))
+    assert "--chat-template" not in own._command().words
+    own.end()

@@ -1,6 +1,7 @@
 """Adapters in vLLM: written as plain LoRA, loaded once, under their content; loaded anew when they change. A stand-in plays vLLM's part."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from core.adapter import Adapter, Factor
 from core.config import MergeConfig
 from core.merge import recipe
 from core.serve.vllm import loras
+from core.serve.vllm.engine import Engine
 from tests.core.serve.conftest import until
 
 ASKED = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 1, "temperature": 0}
@@ -102,6 +104,18 @@ def test_a_changed_one_is_another_and_one_that_is_gone_leaves(served, adapters):
     assert served.chat(model="x").status_code == 404
     assert served.chat(model="y").status_code == 200
     assert unloaded(served) == [first, second] and [each["name"] for each in served.health()["in_bank"]] == ["y"]
+
+
+def test_what_dead_processes_have_written_goes_and_ours_at_the_end(served):
+    dead, other = paths.results() / ".vllm" / "999999999", paths.results() / ".vllm" / str(os.getppid())
+    dead.mkdir(parents=True)
+    other.mkdir()
+    served.chat(model="x")
+    ours = paths.Path(served.asked("/v1/load_lora_adapter")[0]["lora_path"])
+    engine = Engine(served.engine.config, say=lambda _: None)
+    assert not dead.exists() and other.exists(), "of a living process, everything stays"
+    engine.end()
+    assert ours.parent == paths.results() / ".vllm" / str(os.getpid()) and not ours.exists()
 
 
 def test_a_new_process_gets_them_again(served):
