@@ -17,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ PIECES = 8
 """A stream of fewer pieces would be none."""
 NO_KEY = "none"
 ADAPTER = "cynic-lora"
+WAIT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -277,9 +280,23 @@ def started(python: str, engine: str) -> Iterator[str]:
         if said.returncode:
             sys.exit(said.returncode)
         try:
-            yield f"{json.loads(said.stdout.splitlines()[-1])['outputs']['address']}/v1"
+            address = json.loads(said.stdout.splitlines()[-1])["outputs"]["address"]
+            wait(f"{address}/health")
+            yield f"{address}/v1"
         finally:
             subprocess.run([*command, "--stop"], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
+
+
+def wait(health: str) -> None:
+    """Until the engine is ready; vLLM takes a minute or two to start on a CPU."""
+    state = ""
+    for _ in range(WAIT_SECONDS):
+        with urllib.request.urlopen(health) as reply:
+            state = json.load(reply)["state"]
+        if state == "ready":
+            return
+        time.sleep(1)
+    sys.exit(f"The engine is not ready after {WAIT_SECONDS} s, but {state}.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from core.results import ALL, GENERAL
 from core.wording import plain, three
 from pages import evaluate_answers, form, parts
 
-FIELDS = ["data", "models", "base_model", "system_prompt", "split", "limit", "metrics", "encoder", "max_new_tokens"]
+FIELDS = ["data", "models", "base_model", "system_prompt", "split", "limit", "metrics", "encoder", "max_new_tokens", "engine"]
 
 
 def picture(found: Evaluation, finding: str) -> None:

@@ -6,5 +6,5 @@ Its addresses: app.py; openai.py those of OpenAI's API, asked as chat.py and pla
 replies.py says; offered.py knows the models; requests.py, rag.py, why.py and status.py are the rest.
 Its one thread that computes: engine.py gives turns to answers.py (rows.py: one answer; saying.py: its text; token_scores.py: how
 probable it was), losses.py and shares.py; mixes.py makes what a request asks for into weights over adapters of a bank (loaded.py).
-vllm/ is the other engine behind the same addresses.
+vllm/ is the other engine behind the same addresses; computing.py is what they ask of either.
 """

@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.data.prompt import Prompter
 from core.serve import drawing
+from core.serve.computing import Computing
 from core.serve.drawing import Drawn
-from core.serve.engine import Engine
 from core.serve.refusals import Refusal
 from core.serve.rows import Ask
 
@@ -91,7 +91,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 
 
-def asks(engine: Engine, asked: ChatAsked) -> list[Ask]:
+def asks(engine: Computing, asked: ChatAsked) -> list[Ask]:
     """The answers that are asked for. Raises Refusal or UserError."""
     drawing.check_refused(asked, REFUSED)
     if asked.top_logprobs is not None and not asked.logprobs:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from core.models.choosing import GREEDY, Sampling
 from core.presets import GENERATION
 from core.serve import offered
-from core.serve.engine import Engine
+from core.serve.computing import Computing
 from core.serve.refusals import Refusal
 from core.serve.requests import Asked
 from core.serve.rows import Ask
@@ -93,7 +93,7 @@ def check_refused(asked: Drawn, refused: dict[str, tuple[tuple[Any, ...], str]])
 
 
 def asks(
-    engine: Engine, asked: Drawn, prompts: Sequence[tuple[list[int], str]], new_tokens: int | None, fallback: int, scores: int | None
+    engine: Computing, asked: Drawn, prompts: Sequence[tuple[list[int], str]], new_tokens: int | None, fallback: int, scores: int | None
 ) -> list[Ask]:
     """`asked.answers` for each prompt, keyed by their place. `prompts`: tokens, and the text that a route looks at.
 
@@ -123,7 +123,7 @@ def _samplings(asked: Drawn) -> list[Sampling]:
     return [GREEDY if first.greedy else replace(first, seed=first.seed + place) for place in range(asked.answers)]
 
 
-def _room(engine: Engine, field: str, prompt: int, wanted: int, fallback: int) -> int:
+def _room(engine: Computing, field: str, prompt: int, wanted: int, fallback: int) -> int:
     """Tokens of the answer, at most. Raises Refusal where they and the prompt are more than the base model can see."""
     if prompt == 0:
         raise Refusal(f"There is no token in {field}, so there is nothing to go on from. Give it some text.", param=field)

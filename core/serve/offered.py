@@ -10,7 +10,7 @@ from core.config import MergeConfig
 from core.errors import UserError
 from core.routing import Route
 from core.serve import names, requests
-from core.serve.engine import Engine
+from core.serve.computing import Computing
 from core.serve.mixes import Plan
 from core.serve.refusals import Refusal
 
@@ -23,7 +23,7 @@ def adapter_names() -> list[str]:
     return [folder.name for folder in _folders()]
 
 
-def models(engine: Engine) -> list[dict[str, Any]]:
+def models(engine: Computing) -> list[dict[str, Any]]:
     """OpenAI's model objects: what stands on this base model. `root`: what is behind the name; `parent`: what an adapter stands on."""
     listed = [_model(names.BASE, engine.started, engine.config.base_model, None)]
     listed += [_model(each.name, _changed(each), each.name, names.BASE) for each in _folders() if _fits(engine, each)]
@@ -32,7 +32,7 @@ def models(engine: Engine) -> list[dict[str, Any]]:
     return listed + ([_model(names.ROUTE, _changed(routes[-1]), routes[-1].name, names.BASE)] if routes else [])
 
 
-def model(engine: Engine, name: str) -> dict[str, Any]:
+def model(engine: Computing, name: str) -> dict[str, Any]:
     """The object of one model. Raises Refusal for a name that is not offered."""
     found = next((each for each in models(engine) if each["id"] == name), None)
     if found is None:
@@ -40,7 +40,7 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
     return found
 
 
-def plan(engine: Engine, name: str, question: str) -> Plan:
+def plan(engine: Computing, name: str, question: str) -> Plan:
     """What a request asks for by a model's name; `question` is what a route looks at.
 
     Raises Refusal for a name that is not offered, and UserError for what can't be mixed.
@@ -57,7 +57,7 @@ def plan(engine: Engine, name: str, question: str) -> Plan:
     return requests.plan(engine, MergeConfig(adapters=(name,)))
 
 
-def _routed(engine: Engine, folder: Path, question: str) -> Plan:
+def _routed(engine: Computing, folder: Path, question: str) -> Plan:
     if engine.mixes.no_routes:
         raise Refusal(engine.mixes.no_routes, param="model")
     digest = routing.content_hash(folder)
@@ -70,7 +70,7 @@ def _routed(engine: Engine, folder: Path, question: str) -> Plan:
 
 
 @lru_cache(4)
-def _read(engine: Engine, folder: Path, digest: str) -> Route:
+def _read(engine: Computing, folder: Path, digest: str) -> Route:
     """A route on the engine's device, until its folder changes."""
     return routing.load(folder).to(engine.device)
 
@@ -87,7 +87,7 @@ def _routes() -> list[Path]:
     return sorted((file.parent for file in paths.merged_adapters().glob(f"*/{paths.ROUTER}")), key=lambda each: (_changed(each), each.name))
 
 
-def _fits(engine: Engine, folder: Path) -> bool:
+def _fits(engine: Computing, folder: Path) -> bool:
     """Whether an adapter says that it stands on another base model, or can't be read. A foreign one says nothing, and is tried."""
     try:
         return adapter.read_info(folder).get("base_hash") in (None, engine.mixes.base_hash)
@@ -104,14 +104,14 @@ def _changed(folder: Path) -> int:
     return int(file.stat().st_mtime)
 
 
-def _check_offered(engine: Engine, wanted: "list[str] | dict[str, float]") -> None:
+def _check_offered(engine: Computing, wanted: "list[str] | dict[str, float]") -> None:
     known = adapter_names()
     for name in wanted:
         if name not in known:
             raise _unknown(engine, name)
 
 
-def _unknown(engine: Engine, name: str) -> Refusal:
+def _unknown(engine: Computing, name: str) -> Refusal:
     known = [each["id"] for each in models(engine)]
     listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more, see /v1/models" if len(known) > _LISTED else "")
     return Refusal(f"The engine offers no model '{name[:100]}'. It offers: {listed}.", 404, "model", "model_not_found")

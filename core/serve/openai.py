@@ -14,8 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from core.serve import chat, offered, plain
 from core.serve.chat import ChatAsked
+from core.serve.computing import Computing
 from core.serve.drawing import Drawn
-from core.serve.engine import Engine
 from core.serve.plain import PlainAsked
 from core.serve.refusals import STREAMED, Refusal, check_at_home
 from core.serve.replies import ChatReply, PlainReply, Reply
@@ -26,7 +26,7 @@ _HUNG_UP = 499
 """As nginx notes a client that did not wait; nobody reads it."""
 
 
-def router(engine: Engine, groq: bool = False) -> APIRouter:
+def router(engine: Computing, groq: bool = False) -> APIRouter:
     """The addresses. `groq`: streams say their tokens as Groq's do, too."""
     addresses = APIRouter()
 
@@ -51,7 +51,7 @@ def router(engine: Engine, groq: bool = False) -> APIRouter:
     return addresses
 
 
-async def _answered(engine: Engine, asked: Drawn, asks: list[Ask], shape: type[Reply], request: Request, groq: bool) -> Response:
+async def _answered(engine: Computing, asked: Drawn, asks: list[Ask], shape: type[Reply], request: Request, groq: bool) -> Response:
     _check_room(engine, len(asks))
     reply = shape(asked.model, asks, asked.answers, f"{engine.mixes.base_hash[:16]}-{asks[0].plan.identity}")
     stream = Stream(reply.id)
@@ -63,14 +63,14 @@ async def _answered(engine: Engine, asked: Drawn, asks: list[Ask], shape: type[R
     return await _unless_hung_up(reply.whole(_told(engine, stream)), request)
 
 
-def _check_room(engine: Engine, answers: int) -> None:
+def _check_room(engine: Computing, answers: int) -> None:
     """Raises Refusal where too many answers would wait for a place."""
     most = engine.config.most_waiting
     if engine.under_way + answers > engine.config.side_by_side + most:
         raise Refusal(f"{most} answers wait for a place already. Ask again in a few seconds.", 429, code="queue_full", retry_after=5)
 
 
-async def _told(engine: Engine, stream: Stream) -> AsyncIterator[Event]:
+async def _told(engine: Computing, stream: Stream) -> AsyncIterator[Event]:
     """The stream's events. When nobody reads on, the engine lets go of them."""
     try:
         async for event in stream.events():

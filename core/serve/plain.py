@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 
 from core.serve import drawing
 from core.serve.chat import LONGEST
+from core.serve.computing import Computing
 from core.serve.drawing import MOST_ANSWERS, Drawn
-from core.serve.engine import Engine
 from core.serve.refusals import Refusal
 from core.serve.rows import Ask
 
@@ -54,7 +54,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 
 
-def asks(engine: Engine, asked: PlainAsked) -> list[Ask]:
+def asks(engine: Computing, asked: PlainAsked) -> list[Ask]:
     """The answers that are asked for. Raises Refusal or UserError."""
     drawing.check_refused(asked, REFUSED)
     prompts = [_read(engine, each) for each in _several(asked.prompt)]
@@ -65,7 +65,7 @@ def _several(prompt: Any) -> list[str | list[int]]:
     return [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
 
 
-def _read(engine: Engine, prompt: str | list[int]) -> tuple[list[int], str]:
+def _read(engine: Computing, prompt: str | list[int]) -> tuple[list[int], str]:
     """Its tokens, and its text."""
     if isinstance(prompt, str):
         return engine.tokenizer(prompt)["input_ids"], prompt

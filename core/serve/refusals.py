@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from core.errors import UserError
-from core.serve.engine import Engine
+from core.serve.computing import Computing
 
 BUSY_SECONDS = 5
 """After which a client may ask an engine again that has made room or is starting."""
@@ -60,7 +60,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-strea
 """Likewise, of answers that may come as server-sent events."""
 
 
-def check_at_home(engine: Engine) -> None:
+def check_at_home(engine: Computing) -> None:
     """Raises Refusal where the engine has made room for a job."""
     if not engine.shares and (busy := engine.busy):
         raise Refusal(busy, 503, retry_after=BUSY_SECONDS)

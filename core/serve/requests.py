@@ -12,7 +12,7 @@ from core.config import DataConfig, MergeConfig
 from core.data.prompt import Encoded, Prompter
 from core.data.read import read
 from core.errors import UserError
-from core.serve.engine import Engine
+from core.serve.computing import Computing
 from core.serve.losses import Row
 from core.serve.mixes import REPLACED, Plan
 from core.serve.rows import Ask
@@ -70,7 +70,7 @@ class LossesAsked(Asked):
     """Per mix: the categories whose losses are asked for. None: all."""
 
 
-def asks(engine: Engine, asked: AnswersAsked) -> list[Ask]:
+def asks(engine: Computing, asked: AnswersAsked) -> list[Ask]:
     """The answers that are asked for. Raises UserError for what can't be answered."""
     keys = [row.key for row in asked.rows]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
@@ -79,7 +79,7 @@ def asks(engine: Engine, asked: AnswersAsked) -> list[Ask]:
     return [_ask(engine, prompter, row, asked.max_new_tokens) for row in asked.rows]
 
 
-def losses(engine: Engine, asked: LossesAsked) -> tuple[list[tuple[Plan, list[Row]]], str]:
+def losses(engine: Computing, asked: LossesAsked) -> tuple[list[tuple[Plan, list[Row]]], str]:
     """Each mix that is asked for, with its rows; and, in a sentence, which rows are left out."""
     if asked.categories is not None and len(asked.categories) != len(asked.mixes):
         raise UserError(f"{len(asked.categories)} lists of categories were given for {len(asked.mixes)} mixes. Give one, or null, per mix.")
@@ -98,7 +98,7 @@ def losses(engine: Engine, asked: LossesAsked) -> tuple[list[tuple[Plan, list[Ro
     return list(zip(plans, chosen, strict=True)), note
 
 
-def _ask(engine: Engine, prompter: Prompter, row: Question, max_new_tokens: int) -> Ask:
+def _ask(engine: Computing, prompter: Prompter, row: Question, max_new_tokens: int) -> Ask:
     prompt = prompter.prompt(row.question, row.category)
     if engine.context and len(prompt) + max_new_tokens > engine.context:
         raise UserError(
@@ -109,7 +109,7 @@ def _ask(engine: Engine, prompter: Prompter, row: Question, max_new_tokens: int)
     return Ask(row.key, plan(engine, row.mix), tuple(prompt), tuple(said), max_new_tokens)
 
 
-def plan(engine: Engine, mix: MergeConfig | None) -> Plan:
+def plan(engine: Computing, mix: MergeConfig | None) -> Plan:
     """The plan; adapters of an exact sum are read here, so that what is wrong with them is said at once."""
     try:
         with _usable_names():
@@ -133,7 +133,7 @@ def _usable_names() -> Iterator[None]:
 
 
 @lru_cache(8)
-def _rows(engine: Engine, config: DataConfig, changed: int | None, limit: int | None) -> tuple[list[Row], str]:
+def _rows(engine: Computing, config: DataConfig, changed: int | None, limit: int | None) -> tuple[list[Row], str]:
     """Validation rows, remembered until the file changes, and which are left out."""
     prompter = Prompter(engine.tokenizer, config.system_prompt, config.max_seq_length)
     found = read(config).select("validation", limit=limit)
@@ -152,7 +152,7 @@ def _measurable(row: Encoded, context: int | None) -> bool:
     return bool(row.answer) and (context is None or len(row) <= context)
 
 
-def _left_out(engine: Engine, config: DataConfig, rows: list[Encoded]) -> str:
+def _left_out(engine: Computing, config: DataConfig, rows: list[Encoded]) -> str:
     """How many rows are left out, and why; empty: none."""
     full = sum(not row.answer for row in rows)
     long = sum(bool(row.answer) and not _measurable(row, engine.context) for row in rows)

@@ -7,12 +7,12 @@ import psutil
 import torch
 
 from core.config import ServeConfig
-from core.serve.engine import Engine
+from core.serve.computing import Computing
 from core.serve.guard import Traffic, keys
 from core.serve.offered import adapter_names
 
 
-def status(engine: Engine, traffic: Traffic, started_at: str) -> dict[str, Any]:
+def status(engine: Computing, traffic: Traffic, started_at: str) -> dict[str, Any]:
     """Everything that the Serve page shows."""
     state, said = engine.state
     return {

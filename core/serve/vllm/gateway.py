@@ -5,7 +5,7 @@ Requests are read, checked and shaped by the same code; only who computes differ
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import psutil
 from fastapi import FastAPI
@@ -13,7 +13,6 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from core import runs
-from core.serve import engine as lyceum
 from core.serve import openai, requests
 from core.serve.application import application
 from core.serve.refusals import Refusal, check_at_home
@@ -34,18 +33,17 @@ def make(engine: Engine) -> FastAPI:
         yield
 
     app, started_at = application(living), runs.now()
-    same = cast(lyceum.Engine, engine)  # what these modules ask of an engine, ours has too
-    app.include_router(openai.router(same), prefix="/v1")
-    app.include_router(openai.router(same, groq=True), prefix="/openai/v1")
+    app.include_router(openai.router(engine), prefix="/v1")
+    app.include_router(openai.router(engine, groq=True), prefix="/openai/v1")
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        return status(same, app.state.traffic, started_at) | _of_process(engine)
+        return status(engine, app.state.traffic, started_at) | _of_process(engine)
 
     @app.post("/console/answers")
     async def answers(asked: AnswersAsked) -> StreamingResponse:
-        check_at_home(same)
-        asks = await run_in_threadpool(requests.asks, same, asked)
+        check_at_home(engine)
+        asks = await run_in_threadpool(requests.asks, engine, asked)
         stream = Stream(asked.session)
         engine.answer(stream, asks)
         return sent(stream, engine.hang_up)
