@@ -3,8 +3,8 @@
     python benchmarks/endpoint.py [--rounds 3] [--tokens 64] [--adapters 7] [--threads 1] [--json OUT]
 
 (a) eight questions one after another, then eight others at once, by the openai client, in turns: tokens per second, and their ratio.
-(b) greedy answers of the base model and of each adapter, all asked at once, beside transformers' generate (+ peft) on the same chat
-    prompt, in fp32. They may part where the two most probable tokens are within 1e-4.
+(b) greedy answers of the base model, of adapters and of two mixes, all asked at once, beside transformers' generate (+ peft, mixes by
+    its exact `cat`) on the same chat prompt, in fp32. They may part where the two most probable tokens are within 1e-4.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from core import paths
 from core.config import DataConfig
 from core.data.read import read
 from core.models import load
+from core.serve.names import BASE, MIX, mix_name, mix_weights
 
 AT_ONCE = 8
 
@@ -51,7 +52,7 @@ def main() -> None:
         print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; {versions()}\n")
         found = {
             "speed": speed(client, given.rounds, given.tokens),
-            "equality": equality(client, ["base", *names[: given.adapters]], given.tokens),
+            "equality": equality(client, ["base", *names[: given.adapters], *mixes(names)], given.tokens),
         }
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
@@ -91,12 +92,32 @@ def equality(client: openai.OpenAI, names: Sequence[str], tokens: int) -> dict[s
     return {"answers": len(gaps), "gaps": apart, "verdict": verdict}
 
 
+def mixes(names: Sequence[str]) -> list[str]:
+    """Of two adapters, and of all, one with a negative weight."""
+    return [mix_name({name: 0.5 for name in names[:2]}), mix_name({name: (-0.2 if name == names[0] else 0.3) for name in names})]
+
+
+def answering(name: str, folder: Path) -> Any:
+    """The base model, with its adapter or its mix by peft."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if name == BASE:
+        return model.eval()
+    weights = mix_weights(name) if name.startswith(MIX) else {name: 1.0}
+    first, *others = weights
+    model = PeftModel.from_pretrained(model, paths.adapters() / first, adapter_name=first)
+    for other in others:
+        model.load_adapter(paths.adapters() / other, adapter_name=other)
+    if name.startswith(MIX):
+        model.add_weighted_adapter(list(weights), list(weights.values()), "mix", combination_type="cat")
+        model.set_adapter("mix")
+    return model.eval()
+
+
 def parting(name: str, said: Mapping[str, str], tokens: int) -> Iterator[float | None]:
     """Per question, how far apart the two best tokens are where the answers part; None: they are equal."""
     folder = load.resolve("bundled")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    model = (model if name == "base" else PeftModel.from_pretrained(model, paths.adapters() / name)).eval()
+    model = answering(name, folder)
     for question, text in said.items():
         messages = [{"role": "user", "content": question}]
         prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)

@@ -131,7 +131,7 @@ def test_a_server_without_room_is_waited_for_and_no_retry_is_used_up(judge: Judg
         return refuses(429, "tokens per minute") if time.monotonic() < opens else honest(request, nth)
 
     with ChatServer(full) as server:
-        outputs, table, _ = judge(server, retries=1, concurrency=4)
+        outputs, table, _ = judge(server, retries=1, concurrency=4, timeout_seconds=20)
     assert list(table["verdict"]) == [verdict for _, _, verdict in ROWS] and outputs["failed"] == 0
 
 
