@@ -181,6 +181,22 @@ def _lora_factors(folder: Path, config: Mapping[str, Any], tensors: Mapping[str,
 
 def _refuse(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Everything that is no additive low-rank delta on a linear layer, by its name."""
+    kind, found = str(config.get("peft_type")), _odd_settings(config)
+    names = _KINDS.get(kind, _KINDS["LORA"])
+    odd = sorted(key for key, tensor in tensors.items() if not re.search(names, key) or (kind == "LORA" and tensor.ndim != 2))
+    if odd:
+        found.append(f"tensors besides those of linear layers (such as {odd[0]})")
+    _refuse_found(folder, found)
+    if not tensors:
+        raise UserError(f"{folder / WEIGHTS} holds no tensor, so there is no adapter in it.")
+
+
+def check_config(folder: Path) -> None:
+    """Raises UserError where an adapter_config.json says that the adapter is no additive low-rank delta."""
+    _refuse_found(folder, _odd_settings(read_config(folder)))
+
+
+def _odd_settings(config: Mapping[str, Any]) -> list[str]:
     kind = str(config.get("peft_type"))
     found = [label for flag, label in _REFUSED_FLAGS.items() if config.get(flag)]
     if kind not in _KINDS:
@@ -190,14 +206,12 @@ def _refuse(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tenso
         found.append(f"{start} start, which changes the base model")
     if config.get("fan_in_fan_out"):
         found.append("fan_in_fan_out (Conv1D layers)")
-    names = _KINDS.get(kind, _KINDS["LORA"])
-    odd = sorted(key for key, tensor in tensors.items() if not re.search(names, key) or (kind == "LORA" and tensor.ndim != 2))
-    if odd:
-        found.append(f"tensors besides those of linear layers (such as {odd[0]})")
+    return found
+
+
+def _refuse_found(folder: Path, found: Sequence[str]) -> None:
     if found:
         raise UserError(
             f"Adapter '{folder.name}' can't join a bank: it has {'; '.join(found)}. "
             "Only additive low-rank deltas on linear layers can be mixed; convert it to plain LoRA first."
         )
-    if not tensors:
-        raise UserError(f"{folder / WEIGHTS} holds no tensor, so there is no adapter in it.")

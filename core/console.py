@@ -97,9 +97,14 @@ def _by_age(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def info(folder: Path) -> dict[str, Any]:
-    """run.json of an adapter's folder; empty for a folder made elsewhere."""
-    file = folder / "run.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    """run.json of an adapter's folder, what can be read of it; empty for a folder made elsewhere."""
+    try:
+        said = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    known = dict(said) if isinstance(said, dict) else {}
+    kinds = {"categories": list, "config": dict}
+    return {name: value for name, value in known.items() if isinstance(value, kinds.get(name, object))}
 
 
 def baked() -> list[str]:

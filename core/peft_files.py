@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,6 +22,7 @@ PREFIX = "base_model.model."
 """What PEFT puts before the name of a layer."""
 _RECIPE = {"adapters", "hashes", "weights", "strategy", "rank"}
 """What every recipe of a merge says."""
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 ROLES = ("own", "pooled", "merged", "route")
 
 
@@ -81,6 +83,11 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except SafetensorError as error:
         raise UserError(f"{folder / WEIGHTS} can't be read ({error}): it is damaged or half-copied. Copy it again.") from None
     for key, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise UserError(
+                f"{folder}: tensor {key} is {str(tensor.dtype).removeprefix('torch.')}, and an adapter's are float32, float16 or bfloat16. "
+                "Save it again in one of these."
+            )
         if not tensor.isfinite().all():
             raise UserError(f"{folder}: tensor {key} holds NaN or infinity. The training behind it diverged; train it again.")
     return tensors, metadata

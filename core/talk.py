@@ -3,6 +3,7 @@
 Answers stream to standard output, everything else goes to standard error. Ctrl-C breaks an answer off, Ctrl-D ends.
 """
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,8 @@ from core.wording import listed
 
 AUTO = "auto"
 PROMPT = "> "
+_NO_ORDERS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+"""Characters that a terminal would obey."""
 HELP = "/model NAME: another one answers   /reset: begin anew   /exit: end   Ctrl-C: break an answer off   Ctrl-D: end"
 EACH, OWN = 1, 2
 """Demo prompts of each category, and of the category that the model was trained on."""
@@ -50,7 +53,7 @@ class Talk:
                     ended = event
                 else:
                     texts.append(event["text"])
-                    print(event["text"], end="", flush=True)
+                    print(event["text"].translate(_NO_ORDERS), end="", flush=True)
         except KeyboardInterrupt:
             self.broken_off = True
         finally:
@@ -112,6 +115,10 @@ def _play(config: ChatConfig, shelf: Shelf) -> Play:
 def _converse(talk: Talk) -> dict[str, Any]:
     """Questions until their end: typed at a terminal, or a line each."""
     asked = 0
+    if sys.stdin is None:
+        raise UserError("There is no input to read questions from. Pipe some in, or give one: --instruction 'What is a good life?'")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no text must not end the talk
     if sys.stdin.isatty():
         _say(f"{talk.model} answers. {HELP}")
     for line in _lines():

@@ -15,7 +15,8 @@ from core.serve.rows import Answer, Ask, Row, words
 from core.serve.stream import Stream
 from core.serve.token_scores import scores
 
-KEPT_ANSWERS = 4096
+KEPT_ANSWERS, KEPT_SCORES = 4096, 100_000
+"""Finished answers that are remembered, and the log-probabilities in all of them together."""
 PROMPT_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16384}
 """Prompt tokens that are read in one turn."""
 
@@ -30,6 +31,7 @@ class Answers:
         self._streams: dict[str, Stream] = {}
         """The newest of each session."""
         self._finished: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._scores_kept = 0
 
     @property
     def waiting(self) -> bool:
@@ -155,9 +157,10 @@ class Answers:
         stream.tell(key=ask.key, done=answer.finish, tokens=answer.tokens)
 
     def _remember(self, identity: Hashable, answer: Answer) -> None:
+        self._scores_kept += answer.score_count - (self._finished.pop(identity).score_count if identity in self._finished else 0)
         self._finished[identity] = answer
-        if len(self._finished) > KEPT_ANSWERS:
-            self._finished.popitem(last=False)
+        while len(self._finished) > KEPT_ANSWERS or (self._scores_kept > KEPT_SCORES and len(self._finished) > 1):
+            self._scores_kept -= self._finished.popitem(last=False)[1].score_count
 
     def _end_served(self, streams: Iterable[Stream]) -> None:
         """End the streams to which no row has more to tell."""

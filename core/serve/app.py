@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -16,7 +16,7 @@ from core.serve.rag import RagAsked
 from core.serve.refusals import STREAMED, check_at_home
 from core.serve.requests import AnswersAsked, LossesAsked
 from core.serve.status import status
-from core.serve.stream import Stream, sent
+from core.serve.stream import Stream, sent, unless_hung_up
 from core.serve.why import SharesAsked
 
 
@@ -56,9 +56,9 @@ def make(engine: Engine) -> FastAPI:
         return sent(stream, engine.hang_up)
 
     @app.post("/console/shares")
-    async def shares(asked: SharesAsked) -> dict[str, Any]:
+    async def shares(asked: SharesAsked, request: Request) -> Response:
         check_at_home(engine)
-        return await why.shares(engine, asked, await run_in_threadpool(why.read, engine, asked))
+        return await unless_hung_up(why.shares(engine, asked, await run_in_threadpool(why.read, engine, asked)), request)
 
     @app.post("/rag/answers", responses=STREAMED)
     async def rag_answers(asked: RagAsked) -> StreamingResponse:

@@ -12,6 +12,7 @@ from core.serve import drawing
 from core.serve.computing import Computing
 from core.serve.drawing import Drawn
 from core.serve.refusals import Refusal
+from core.serve.requests import Whole
 from core.serve.rows import Ask
 
 LONGEST = 2_000_000
@@ -35,7 +36,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_text), Field(max_length=LONGEST)]
+    content: Annotated[str, BeforeValidator(_text), Field(max_length=LONGEST), Whole]
 
     @property
     def for_template(self) -> dict[str, str]:

@@ -61,6 +61,8 @@ class Engine:
         self._used = self._looked = time.monotonic()
         self._owed = 0.0
         """Seconds that losses have waited for answers, by their share."""
+        self._coming, self._counting = 0, threading.Lock()
+        """Answers that are asked for, and that the thread has not seen yet."""
         self._ending = self._winding_up = self._warm = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -72,13 +74,18 @@ class Engine:
     @property
     def under_way(self) -> int:
         """Answers that are not finished."""
-        return len(self._answers.rows)
+        return len(self._answers.rows) + self._coming
 
     @property
     def waiting(self) -> int:
         """Answers under way that have no place yet."""
         loaded = self._loaded
         return max(0, self.under_way - (len(loaded.decoding.rows) if loaded else 0))
+
+    @property
+    def explaining(self) -> int:
+        """Words that wait to be explained."""
+        return self._shares.under_way
 
     @property
     def pace(self) -> Pace:
@@ -144,7 +151,15 @@ class Engine:
 
     def answer(self, stream: Stream, asks: Sequence[Ask]) -> None:
         """Answer all of `asks`, told to `stream`."""
-        self._commands.put(lambda: self._answers.open(stream, asks))
+
+        def open_() -> None:
+            with self._counting:
+                self._coming -= len(asks)
+            self._answers.open(stream, asks)
+
+        with self._counting:
+            self._coming += len(asks)
+        self._commands.put(open_)
 
     def measure(self, stream: Stream, asks: Sequence[tuple[Plan, Sequence[Row]]]) -> None:
         """Losses of each plan on its rows, told to `stream`."""

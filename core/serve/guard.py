@@ -7,6 +7,7 @@ page that a browser here has opened can neither reach it by a name of its own (D
 import hmac
 import json
 import os
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -63,8 +64,13 @@ class Rates:
 
 def keys(config: ServeConfig) -> tuple[str, ...]:
     """The keys that this process was given. Raises UserError for short ones, and where other machines could ask without one."""
-    found = tuple(each.strip() for each in os.environ.get(KEY_VARIABLE, "").split(",") if each.strip())
+    said = os.environ.get(KEY_VARIABLE, "")
+    found = tuple(each.strip() for each in said.split(",") if each.strip())
     made = f"export {KEY_VARIABLE}=\"$(python -c 'import secrets; print(secrets.token_urlsafe(24))')\""
+    if (said.strip() and not found) or not all(re.fullmatch("[!-~]+", each) for each in found):
+        raise UserError(
+            f"{KEY_VARIABLE} holds no key that can be sent: letters, digits and signs of ASCII, without blanks. Make one: {made}"
+        )
     if any(len(each) < SHORTEST_KEY for each in found):
         raise UserError(f"A key in {KEY_VARIABLE} has fewer than {SHORTEST_KEY} characters, so it could be guessed. Make one: {made}")
     if not found and config.host not in HOME_HOSTS:
@@ -95,18 +101,19 @@ class Guard:
         try:
             self._check_caller(scope)
             body = await self._body(scope, receive)
+            if body is not None and self._config.log_requests and scope["path"].startswith(LOGGED):
+                _log(scope, body)
         except Refusal as refused:
             await reply(refused)(scope, receive, self._counted(send))
             return
         if body is None:
             return
-        if self._config.log_requests and scope["path"].startswith(LOGGED):
-            _log(scope, body)
         await self._app(scope, _again(body, receive), self._counted(send))
 
     def _check_caller(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        said = headers.get("authorization", "").removeprefix("Bearer ").strip().encode("utf-8", "surrogateescape")
+        scheme, _, said_key = headers.get("authorization", "").partition(" ")
+        said = said_key.strip().encode("latin-1", "replace") if scheme.lower() == "bearer" else b""
         if self._token and hmac.compare_digest(said, self._token):
             return
         if not self._keys:
@@ -117,7 +124,7 @@ class Guard:
                 401,
                 code="invalid_api_key",
             )
-        caller = said.decode("utf-8", "replace") if self._keys else (scope.get("client") or ("",))[0]
+        caller = said.decode("latin-1") if self._keys else (scope.get("client") or ("",))[0]
         if self._rates and (wait := self._rates.wait(caller, time.monotonic())):
             limit = f"{self._config.requests_per_minute} requests a minute are the most that the engine takes from one caller"
             raise Refusal(f"{limit}. Ask again in {wait:.0f} s.", 429, code="rate_limit_exceeded", retry_after=wait)
@@ -127,7 +134,7 @@ class Guard:
         origin = headers.get("origin", "")
         if origin and _host_of(origin) not in HOME_HOSTS:
             raise Refusal(f"Web pages of '{origin[:100]}' may not ask this engine. Ask from a program, or start it with a key.", 403)
-        host = headers.get("host", "").rpartition("@")[2].partition(":")[0]
+        host = headers.get("host", "").rpartition("@")[2].partition(":")[0].rstrip(".").lower()
         if self._config.host in HOME_HOSTS and host not in HOME_HOSTS:
             raise Refusal(f"The host '{host[:100]}' is not this engine's. Ask it as {' or '.join(HOME_HOSTS)}.", 403)
 
@@ -182,6 +189,11 @@ def _log(scope: Scope, body: bytes) -> None:
     """Only where it was asked for: one line of JSON for each request. Keys are never part of it."""
     line: dict[str, Any] = {"at": runs.now(), "path": scope["path"], "client": (scope.get("client") or ("",))[0]}
     line["body"] = body.decode("utf-8", "replace")
-    file = os.open(paths.results() / ".requests.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with open(file, "a", encoding="utf-8") as log:
-        log.write(json.dumps(line, ensure_ascii=False) + "\n")
+    place = paths.results() / ".requests.jsonl"
+    try:
+        with open(os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as log:
+            log.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise Refusal(
+            f"log_requests is on, and {place.name} can't be written ({error.strerror}). Make room, or start without it.", 503
+        ) from None

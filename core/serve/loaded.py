@@ -102,12 +102,16 @@ class Loaded:
     def _router(self, mixes: Sequence[Mix], weights: torch.Tensor) -> Router:
         """`weights` for most rows, and for rows of a route by token what it gives each token of each layer."""
         places = {digest: place for place, digest in enumerate(self._parts)}
-        routed = [(row, mix.route, [places[part.digest] for part in mix.parts]) for row, mix in enumerate(mixes) if mix.route]
+        routed = [
+            (row, mix.route, torch.tensor([places[part.digest] for part in mix.parts], device=weights.device))
+            for row, mix in enumerate(mixes)
+            if mix.route
+        ]
 
         def shares(layer: str, x: torch.Tensor) -> torch.Tensor:
             found = weights[:, None].repeat(1, x.shape[1], 1)
             for row, route, columns in routed:
-                found[row][:, columns] = route.token_weights(layer, x[row : row + 1])[0].to(found.dtype)
+                found[row].index_add_(1, columns, route.token_weights(layer, x[row : row + 1])[0].to(found.dtype))
             return found
 
         return shares

@@ -8,8 +8,8 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import adapter
@@ -111,7 +111,7 @@ class Mixes:
         """The mix; where its strategy needs it, through a temporary adapter. What `progress` raises breaks the work off."""
         if plan.exact:
             parts = tuple(Part(each.content_hash, each.adapter, each.weight) for each in map(self._parent, plan.everyone))
-            return Mix(parts, plan.route)
+            return Mix(parts if plan.route else _added_up(parts), plan.route)
         made = self._kept(plan.identity, lambda: self._merge(plan, progress))
         return Mix((Part(plan.identity, made, 1.0),) if made.factors else ())
 
@@ -154,12 +154,22 @@ class Mixes:
         return known[1]
 
     def _check_base(self, name: str, folder: Path) -> None:
+        adapter.check_config(folder)  # its hash is of its delta alone, and the delta may be known by another name
         info = adapter.read_info(folder)
         if info.get("base_hash") not in (None, self.base_hash):
             raise UserError(
                 f"'{name}' was trained on {info.get('base_model') or 'another base model'}, and the engine holds {self._base_name}. "
                 "A delta only means something on its own base; start the engine on that one."
             )
+
+
+def _added_up(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Adapters of the same content, under whatever names, are one with the sum of their weights."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        known = found.get(part.digest)
+        found[part.digest] = replace(known, weight=known.weight + part.weight) if known else part
+    return tuple(found.values())
 
 
 def _read(name: str, folder: Path, digest: str) -> Adapter:

@@ -1,6 +1,7 @@
 """The models that the engine offers by name: the base model, every adapter, merge and route on disk, and mixes of adapters."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def _read(engine: Computing, folder: Path, digest: str) -> Route:
 def _folders() -> Iterator[Path]:
     for root in (paths.adapters(), paths.merged_adapters()):
         for file in sorted(root.glob(f"*/{peft_files.CONFIG}")):
-            if not routing.is_route(file.parent):
+            if not routing.is_route(file.parent) and file.parent.name.isprintable():  # bytes that are no UTF-8 can't be sent
                 yield file.parent
 
 
@@ -100,8 +101,11 @@ def _model(name: str, created: int, root: str, parent: str | None) -> dict[str, 
 
 
 def _changed(folder: Path) -> int:
+    """Unix time; 0 for a folder that was taken away just now."""
     file = folder / (paths.ROUTER if routing.is_route(folder) else peft_files.CONFIG)
-    return int(file.stat().st_mtime)
+    with suppress(FileNotFoundError):
+        return int(file.stat().st_mtime)
+    return 0
 
 
 def _check_offered(engine: Computing, wanted: "list[str] | dict[str, float]") -> None:

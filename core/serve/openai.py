@@ -4,7 +4,6 @@ https://platform.openai.com/docs/api-reference; Groq's client asks under /openai
 Requests that come while others are under way share their passes through the base model.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,10 +19,7 @@ from core.serve.plain import PlainAsked
 from core.serve.refusals import STREAMED, Refusal, check_at_home
 from core.serve.replies import ChatReply, PlainReply, Reply
 from core.serve.rows import Ask
-from core.serve.stream import Event, Stream
-
-_HUNG_UP = 499
-"""As nginx notes a client that did not wait; nobody reads it."""
+from core.serve.stream import Event, Stream, unless_hung_up
 
 
 def router(engine: Computing, groq: bool = False) -> APIRouter:
@@ -60,7 +56,7 @@ async def _answered(engine: Computing, asked: Drawn, asks: list[Ask], shape: typ
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         sent = reply.chunks(_told(engine, stream), usage, groq)
         return StreamingResponse(sent, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-    return await _unless_hung_up(reply.whole(_told(engine, stream)), request)
+    return await unless_hung_up(reply.whole(_told(engine, stream)), request)
 
 
 def _check_room(engine: Computing, answers: int) -> None:
@@ -77,19 +73,3 @@ async def _told(engine: Computing, stream: Stream) -> AsyncIterator[Event]:
             yield event
     finally:
         engine.hang_up(stream)
-
-
-async def _unless_hung_up(answering: Any, request: Request) -> Response:
-    """The answer, unless the client hangs up before it is whole; then nobody computes on."""
-    answer, leaving = asyncio.ensure_future(answering), asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return answer.result() if answer.done() else Response(status_code=_HUNG_UP)
-    finally:
-        leaving.cancel()
-        answer.cancel()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

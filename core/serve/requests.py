@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core import paths
 from core.config import DataConfig, MergeConfig
@@ -17,7 +17,16 @@ from core.serve.losses import Row
 from core.serve.mixes import REPLACED, Plan
 from core.serve.rows import Ask
 
-Text = Annotated[str, Field(max_length=20_000)]
+
+def _whole(text: str) -> str:
+    """Half characters, such as \\ud800 alone, are no text: no tokenizer reads them."""
+    if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
+        raise ValueError("it holds half a character (a lone surrogate), which is no text. Send whole characters")
+    return text
+
+
+Whole = AfterValidator(_whole)
+Text = Annotated[str, Field(max_length=20_000), Whole]
 Session = Annotated[str, Field(min_length=1, max_length=100)]
 
 

@@ -61,6 +61,11 @@ class Answer:
     scores: tuple[Event, ...] = ()
     """How probable its tokens were, where that was asked for."""
 
+    @property
+    def score_count(self) -> int:
+        """Log-probabilities that it holds."""
+        return sum(1 + len(each["top"]) for each in self.scores)
+
 
 @dataclass(eq=False)
 class Row:
@@ -80,7 +85,7 @@ class Row:
 
     def __post_init__(self) -> None:
         self.saying = Saying(self.ask.said, self.ask.stop, self.ask.verbatim)
-        self.die = Random(self.ask.sampling.seed)
+        self.die = Random(self.ask.sampling.seed % 2**64)  # Random takes -1 for 1
 
     @property
     def prefix(self) -> list[int]:

@@ -77,6 +77,11 @@ class Shares:
         """Whether a turn would do anything."""
         return any(task.mix for task in self._tasks)
 
+    @property
+    def under_way(self) -> int:
+        """Requests that wait."""
+        return len(self._tasks)
+
     def open(self, stream: Stream, plan: Plan, spoken: Spoken) -> None:
         """Shares of one token."""
         task = Task(stream, plan, spoken)

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 Event = dict[str, Any]
+
+_HUNG_UP = 499
+"""As nginx notes a client that did not wait; nobody reads it."""
 
 
 class Stream:
@@ -34,6 +38,22 @@ class Stream:
     def _put(self, event: Event | None) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+
+async def unless_hung_up(answering: Coroutine[Any, Any, Response], request: Request) -> Response:
+    """The reply, unless the client hangs up before it is whole; then nobody computes on."""
+    answer, leaving = asyncio.ensure_future(answering), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else Response(status_code=_HUNG_UP)
+    finally:
+        leaving.cancel()
+        answer.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def sent(stream: Stream, hang_up: Callable[[Stream], None]) -> StreamingResponse:

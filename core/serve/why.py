@@ -1,7 +1,7 @@
 """POST /console/shares: which token of an answer to explain, checked, and the reply."""
 
-from typing import Any
-
+from fastapi import Response
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from core.data.prompt import Prompter
@@ -13,6 +13,9 @@ from core.serve.refusals import Refusal
 from core.serve.requests import Asked, Text
 from core.serve.shares import Spoken
 from core.serve.stream import Stream
+
+MOST_WAITING = 32
+"""Words that may wait to be explained; one takes seconds."""
 
 
 class SharesAsked(Asked):
@@ -41,9 +44,11 @@ def read(engine: Engine, asked: SharesAsked) -> tuple[Plan, Spoken, list[str]]:
     return plan, spoken, [engine.tokenizer.decode([token]) for token in answer]
 
 
-async def shares(engine: Engine, asked: SharesAsked, found: tuple[Plan, Spoken, list[str]]) -> dict[str, Any]:
+async def shares(engine: Engine, asked: SharesAsked, found: tuple[Plan, Spoken, list[str]]) -> Response:
     """{token: its text, tokens: those of the answer, base and mix: log-probability in nats, shares by adapter, rest, points}."""
     plan, spoken, tokens = found
+    if engine.explaining >= MOST_WAITING:
+        raise Refusal(f"{MOST_WAITING} words wait to be explained already. Ask again in a minute.", 429, code="queue_full", retry_after=60)
     stream = Stream("")
     engine.explain(stream, plan, spoken)
     try:
@@ -52,4 +57,4 @@ async def shares(engine: Engine, asked: SharesAsked, found: tuple[Plan, Spoken, 
         engine.hang_up(stream)
     if "error" in event:
         raise Refusal(event["error"])
-    return {"token": tokens[asked.token], "tokens": tokens, **event}
+    return JSONResponse({"token": tokens[asked.token], "tokens": tokens, **event})

@@ -1,10 +1,14 @@
 """What OpenAI's API may ask for beside text: log-probabilities, several answers, plain prompts, presets, mixes and routes by name."""
 
+import json
 import math
+import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
+import httpx
 import openai
 import pytest
 import torch
@@ -18,6 +22,7 @@ from core.merge import route as making_routes
 from core.models.spelling import Spelling
 from core.presets import GENERATION
 from core.runs import Workspace, create
+from core.serve import offered
 from core.serve.names import MIX, mix_weights
 from tests.core.serve.conftest import until
 
@@ -304,3 +309,64 @@ def test_no_place_is_lost_to_answers_that_were_not_read(client, served):
         stream.close()
     until(lambda: served.health()["answers"] == 0)
     assert math.isfinite(chat(client, logprobs=True).choices[0].logprobs.content[0].logprob)
+
+
+def test_the_same_adapter_under_two_names_adds_up(client, adapters, home):
+    folder = adapters("x", 1)
+    shutil.copytree(folder, folder.with_name("twin"))
+    assert text(client, model="mix:x=0.75,twin=0.75") == text(client, model="mix:x=1.5") != text(client, model="mix:x=0.75")
+    assert text(client, model="mix:x=1,twin=-1") == text(client)
+
+
+def test_a_known_delta_under_a_config_that_says_otherwise_is_refused(client, adapters):
+    folder = adapters("x", 1)
+    assert text(client, model="x")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    shutil.copytree(folder, folder.with_name("y"))
+    (folder.with_name("y") / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    with pytest.raises(openai.BadRequestError, match="'y' can't join a bank: it has DoRA"):
+        text(client, model="y")
+
+
+def test_seeds_below_zero_are_seeds_of_their_own(client):
+    texts = [choice.message.content for choice in chat(client, n=3, temperature=1, seed=-1, max_tokens=12).choices]
+    assert len(set(texts)) == 3
+
+
+@pytest.mark.parametrize("message", ["\ud800", "a \udfff b"])
+def test_half_characters_are_refused(client, served, message):
+    for path, more in (("/v1/chat/completions", {}), ("/console/shares", {"answer": "a", "token": 0})):
+        body = json.dumps({"model": "base", "messages": [{"role": "user", "content": message}]} | more)
+        reply = httpx.post(f"{served.address.address}{path}", content=body, headers={"Content-Type": "application/json"})
+        assert reply.status_code == 400 and "half a character" in reply.json()["error"]["message"]
+
+
+def test_what_is_remembered_is_bounded_by_what_it_holds(client, served, monkeypatch):
+    monkeypatch.setattr("core.serve.answers.KEPT_SCORES", 300)
+    for seed in range(4):
+        chat(client, temperature=1, seed=seed, logprobs=True, top_logprobs=9, max_tokens=10)
+    answers = served.engine._answers
+    assert len(answers._finished) == 3 and answers._scores_kept == 300
+
+
+def test_no_more_wait_than_may_however_fast_they_come(serve):
+    served = serve(side_by_side=2, most_waiting=6)
+    client = openai.OpenAI(base_url=f"{served.address.address}/v1", api_key="any", max_retries=0)
+
+    def ask(nth):
+        try:
+            return len(chat(client, n=4, temperature=1, seed=nth * 10, max_tokens=200).choices)
+        except openai.RateLimitError as error:
+            return error.response.headers["retry-after"]
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(ask, range(6)))
+    assert found.count(4) == 2 and found.count("5") == 4
+
+
+def test_folders_that_come_and_go_or_have_no_name_take_nothing_along(client, served, adapters):
+    adapters("x", 1)
+    (paths.adapters() / os.fsdecode(b"\xff\xfe")).mkdir()
+    (paths.adapters() / os.fsdecode(b"\xff\xfe") / "adapter_config.json").write_text("{}")
+    assert [each.id for each in client.models.list()] == ["base", "x"] and served.health()["adapters"] == ["x"]
+    assert offered._changed(paths.adapters() / "gone") == 0
