@@ -82,10 +82,15 @@ def _check_shared(values: dict[str, Any]) -> None:
 
 
 def _serve(values: dict[str, Any]) -> Result:
+    living = resident.find()
     if "stop" in values:
+        if living:
+            print(f"The engine finishes what is under way, within {living.grace_seconds:g} s ...", file=sys.stderr, flush=True)
         return _answer({"stopped": resident.stop()}), 0
     config = fill(ServeConfig, config_values(values))
     if "detach" in values:
+        if living:
+            print(f"An engine runs already, as it was started: {living.address}. For other settings end it first: --stop", file=sys.stderr)
         found = asdict(resident.start(config))
         del found["token"]
         return _answer(found), 0

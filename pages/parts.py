@@ -284,7 +284,7 @@ def _status(names: bool) -> None:
     if queued:
         st.caption(f"{len(queued)} waiting")
     if not running and not queued:
-        st.caption("Nothing is running.")
+        st.caption("No job is running.")
 
 
 def device() -> str:

@@ -14,6 +14,8 @@ from pages import playback, playground_cards, playground_state
 from pages.playground_cards import Column, Part
 from pages.playground_state import KEY
 
+RECALLED = 1000.0
+"""Tokens a second that no model writes one after another: such an answer was given before, and came from the engine's memory."""
 TICK = 0.25
 """Seconds between two looks at what is being written."""
 
@@ -124,7 +126,8 @@ def _words(answer: Answer, model: str) -> str:
     ends = {"length": "cut: as long as was allowed", "stopped": "broken off"}
     words = [ends[answer.state]] if answer.state in ends else []
     if answer.seconds is not None and answer.first is not None:
-        rate = f", {three(answer.count / answer.seconds)} a second" if answer.seconds > 0 and answer.count else ""
+        speed = answer.count / max(answer.seconds, 1e-6)
+        rate = ", from memory" if speed > RECALLED else f", {three(speed)} a second" if answer.count else ""
         words += [f"first words after {three(answer.first)} s", f"{count(answer.count, 'token')}{rate}"]
     return "; ".join(words)
 

@@ -31,6 +31,8 @@ async def _bad_fields(_: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return reply(Refusal(f"The request is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}."))
+    if first["loc"] == ("body",) and first["type"] == "model_attributes_type":
+        return reply(Refusal("The request is no JSON object. Send one, with the header 'Content-Type: application/json'."))
     field = ".".join(str(part) for part in first["loc"] if part != "body")[:100]
     why = first["msg"].removeprefix("Value error, ").rstrip(".")
     return reply(Refusal(f"{field or 'The request'} can't be used: {why}.", param=field or None))

@@ -50,6 +50,8 @@ def plan(engine: Computing, name: str, question: str) -> Plan:
         return requests.plan(engine, None)
     if name.startswith(names.MIX):
         weights = names.mix_weights(name)
+        if names.BASE in weights:
+            raise UserError(f"The base model stands in every mix, so '{names.BASE}' has no weight there. Give the adapters smaller ones.")
         _check_offered(engine, weights)
         return requests.plan(engine, MergeConfig(adapters=tuple(weights), weights=tuple(weights.values())))
     if name in (routes := {each.name: each for each in _routes()}) or (name == names.ROUTE and routes):

@@ -9,6 +9,7 @@ from typing import Any
 
 from core import runs
 from core.config import ServeConfig
+from core.config.serve import HOME_HOSTS
 from core.errors import UserError
 from core.jobs import locks
 from core.jobs.execute import heed_cpu_quota
@@ -40,7 +41,8 @@ def _serve(config: ServeConfig, say: Callable[[str], None]) -> str:
     here = resident.Engine(address, os.getpid(), config.base_model, runs.now(), config.engine, token, config.grace_seconds)
     word = resident.announce(here)
     engine.begin()
-    say(f"The engine answers on {address}; OpenAI's clients find it at {address}/v1")
+    opened = "" if config.host in HOME_HOSTS else f" It is open to other machines at {config.host}, port {config.port}; they need a key."
+    say(f"The engine answers on {address}; OpenAI's clients find it at {address}/v1.{opened}")
     try:
         Server(guarded, config, engine).run(sockets=[listening])
     finally:

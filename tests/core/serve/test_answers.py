@@ -277,7 +277,7 @@ def test_an_adapter_that_does_not_fit_fails_alone(serve, adapters, home):
     ("body", "said"),
     [
         ('{"session": ', "The request is no JSON: Expecting value at character 12."),
-        ("[]", "The request can't be used: "),
+        ("[]", "The request is no JSON object. Send one, with the header"),
         ("", "The request can't be used: Field required."),
         ('{"session": "a", "rows": [{"key": "a", "question": "\\ud800"}]}', "rows.0.question can't be used"),
         (
