@@ -31,9 +31,13 @@ def show(play: Play, cast: Cast, categories: Sequence[str]) -> None:
 def _form(play: Play, cast: Cast, turn: int, categories: Sequence[str]) -> None:
     found = {model: playground_columns.answers(model, play)[turn].text for model in play.models}
     given = {cast.who(model).label: (model, text) for model, text in found.items() if text}
-    whose = st.selectbox("Reference", [*given, TYPED], key=f"{KEY}.save.whose", help="It can be changed below.") or TYPED
+    whose = st.selectbox("Reference", [TYPED, *given], key=f"{KEY}.save.whose", help="It can be changed below.") or TYPED
     model, text = given.get(whose, ("", ""))
     reference = st.text_area("Its text", text, height=120, key=f"{KEY}.save.text.{turn}.{model}.{hash(text)}")
+    if model:
+        st.caption("A model that is scored on words of its own looks better than it is: correct them, or write your own.")
+    if turn:
+        st.caption("It is saved without the questions before it.")
     usual = play.category or ONE
     known = list(dict.fromkeys([usual, *categories, ONE]))
     category = st.selectbox("Category", known, key=f"{KEY}.save.category.{usual}", accept_new_options=True) or usual
