@@ -33,7 +33,7 @@ app: setup ## open the app
 	$(APP)
 
 test: setup chromium ## all tests but the slow ones
-	$(PYTHON) -m pytest -q --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(PYTHON) -m pytest -q --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup chromium ## the tests that take minutes
 	$(PYTHON) -m pytest -q -m slow
