@@ -128,7 +128,7 @@ def test_losses_are_the_engines_on_validation_rows_and_own_adapters_on_their_own
 
 
 def test_continue_goes_on_where_the_old_mix_stopped_and_marks_the_seam(live: Path, open_page: Open) -> None:
-    long = {**SHORT, "max_new_tokens": "200"}
+    long = {**SHORT, "max_new_tokens": "900"}  # so that it is still being written when the move comes
     at = open_page("merge", adapters="cynic-lora,lexicon-lora,hacker-lora", weights="0.9,-0.2,0.4", **long)
     at.toggle(key="play.going_on").set_value(True).run()
     until = time.monotonic() + 30
@@ -138,7 +138,7 @@ def test_continue_goes_on_where_the_old_mix_stopped_and_marks_the_seam(live: Pat
     move(at, cynic=-0.5)
     settled(at)
     first, second = cards(at)["mix"]["parts"]
-    whole = spoken(MergeConfig(adapters=tiny_mix.ADAPTERS, weights=WEIGHTS), tokens=200)
+    whole = spoken(MergeConfig(adapters=tiny_mix.ADAPTERS, weights=WEIGHTS), tokens=900)
     assert first and whole.startswith(first) and second and second != whole[len(first) :]
 
 
