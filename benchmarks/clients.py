@@ -289,14 +289,11 @@ def started(python: str, engine: str) -> Iterator[str]:
 
 def wait(health: str) -> None:
     """Until the engine is ready; vLLM takes a minute or two to start on a CPU."""
-    state = ""
     for _ in range(WAIT_SECONDS):
-        with urllib.request.urlopen(health) as reply:
-            state = json.load(reply)["state"]
-        if state == "ready":
+        if json.load(urllib.request.urlopen(health))["state"] == "ready":
             return
         time.sleep(1)
-    sys.exit(f"The engine is not ready after {WAIT_SECONDS} s, but {state}.")
+    sys.exit(f"The engine is not ready after {WAIT_SECONDS} s.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The addresses of Lyceum's engine: OpenAI's API, the live console's, those of RAG, and what it says of itself."""
+"""The addresses that Lyceum's engine alone has: losses, shares and RAG; and what it says of itself."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +9,12 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from core import runs
-from core.serve import openai, rag, requests, why
+from core.serve import rag, requests, why
 from core.serve.application import application
 from core.serve.engine import Engine
 from core.serve.rag import RagAsked
 from core.serve.refusals import STREAMED, check_at_home
-from core.serve.requests import AnswersAsked, LossesAsked
+from core.serve.requests import LossesAsked
 from core.serve.status import status
 from core.serve.stream import Stream, sent, unless_hung_up
 from core.serve.why import SharesAsked
@@ -29,21 +29,11 @@ def make(engine: Engine) -> FastAPI:
         yield
         library.end()
 
-    app, started_at = application(living), runs.now()
-    app.include_router(openai.router(engine), prefix="/v1")
-    app.include_router(openai.router(engine, groq=True), prefix="/openai/v1")
+    app, started_at = application(engine, living), runs.now()
 
     @app.get("/health")
     def health() -> dict[str, Any]:
         return status(engine, app.state.traffic, started_at)
-
-    @app.post("/console/answers", responses=STREAMED)
-    async def answers(asked: AnswersAsked) -> StreamingResponse:
-        check_at_home(engine)
-        asks = await run_in_threadpool(requests.asks, engine, asked)
-        stream = Stream(asked.session)
-        engine.answer(stream, asks)
-        return sent(stream, engine.hang_up)
 
     @app.post("/console/losses", responses=STREAMED)
     async def losses(asked: LossesAsked) -> StreamingResponse:

@@ -1,20 +1,28 @@
-"""The HTTP application that every engine fills with its addresses (FastAPI): errors in OpenAI's shape, and a description that says so."""
+"""The HTTP application of every engine (FastAPI): OpenAI's API, the console's answers, errors in OpenAI's shape, and a description of all.
+
+What one engine alone has, it adds: app.py and vllm/gateway.py.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from core.errors import UserError
+from core.serve import openai, requests
+from core.serve.computing import Computing
 from core.serve.guard import Traffic
-from core.serve.refusals import RESPONSES, Refusal, reply
+from core.serve.refusals import RESPONSES, STREAMED, Refusal, check_at_home, reply
+from core.serve.requests import AnswersAsked
+from core.serve.stream import Stream, sent
 
 
-def application(lifespan: Callable[[FastAPI], Any]) -> FastAPI:
-    """Without addresses yet. Its traffic stands in `state.traffic`."""
+def application(engine: Computing, lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+    """The addresses that every engine has. The traffic stands in `state.traffic`."""
     app = FastAPI(title="Lyceum", docs_url=None, redoc_url=None, lifespan=lifespan, responses=RESPONSES)
     app.state.traffic = Traffic()
     app.add_exception_handler(UserError, lambda _, error: reply(error))
@@ -23,6 +31,17 @@ def application(lifespan: Callable[[FastAPI], Any]) -> FastAPI:
     app.add_exception_handler(Exception, _bug)
     described = app.openapi
     app.openapi = lambda: _without_422(described())  # type: ignore[method-assign]
+    app.include_router(openai.router(engine), prefix="/v1")
+    app.include_router(openai.router(engine, groq=True), prefix="/openai/v1")
+
+    @app.post("/console/answers", responses=STREAMED)
+    async def answers(asked: AnswersAsked) -> StreamingResponse:
+        check_at_home(engine)
+        asks = await run_in_threadpool(requests.asks, engine, asked)
+        stream = Stream(asked.session)
+        engine.answer(stream, asks)
+        return sent(stream, engine.hang_up)
+
     return app
 
 

@@ -46,7 +46,7 @@ class Computing(Protocol):
         """Why answers are late or can't be had now, in a sentence; empty: they can."""
 
     @property
-    def shares(self) -> bool:
+    def beside_jobs(self) -> bool:
         """Whether it answers even while it is busy."""
 
     @property

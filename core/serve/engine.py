@@ -103,7 +103,7 @@ class Engine:
         """starting, ready, asleep, making_room or ending; and what that means, in a sentence."""
         if self._winding_up:
             return "ending", "The engine was asked to end: it finishes what is under way."
-        if not self.shares and (busy := self.busy):
+        if not self.beside_jobs and (busy := self.busy):
             return "making_room", busy
         if not self._warm:
             return "starting", "The base model is being loaded."
@@ -119,12 +119,12 @@ class Engine:
         """Who else computes, in a sentence; empty: nobody."""
         if not locks.held("device"):
             return ""
-        if self.shares:
+        if self.beside_jobs:
             return "A job computes on this machine too, so answers come slower."
         return "A job has the GPU. The engine has made room for it, and answers again when the job is done."
 
     @property
-    def shares(self) -> bool:
+    def beside_jobs(self) -> bool:
         """Whether the engine goes on beside a job: on a CPU."""
         return self.device.type == "cpu"
 
@@ -206,7 +206,7 @@ class Engine:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if not self.shares and (busy := self.busy):
+        if not self.beside_jobs and (busy := self.busy):
             self._tell_all(busy)
             self._unload()
         elif now - self._used > self.config.idle_minutes * 60:
@@ -227,7 +227,7 @@ class Engine:
             self._owed -= time.monotonic() - began - spent
 
     def _warm_up(self) -> None:
-        if self.shares or not self.busy:
+        if self.beside_jobs or not self.busy:
             self._load()
         self._warm = True
 

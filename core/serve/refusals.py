@@ -62,7 +62,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-strea
 
 def check_at_home(engine: Computing) -> None:
     """Raises Refusal where the engine has made room for a job."""
-    if not engine.shares and (busy := engine.busy):
+    if not engine.beside_jobs and (busy := engine.busy):
         raise Refusal(busy, 503, retry_after=BUSY_SECONDS)
 
 

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/chat/object, .../chat/streaming, 
 import json
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -29,7 +30,7 @@ class _Choice:
 
 
 @dataclass
-class Reply:
+class Reply(ABC):
     """All answers to one request. What differs between chat and plain completions stands in the classes below."""
 
     model: str
@@ -106,17 +107,17 @@ class Reply:
     def _wants_scores(self, place: int) -> bool:
         return self.asks[place].top_scores is not None
 
+    @abstractmethod
     def _opening(self, place: int) -> list[dict[str, Any]]:
         """The choices that a stream begins with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _choice(self, place: int, choice: _Choice) -> dict[str, Any]:
         """A whole answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _piece(self, place: int, event: Event, finish: str | None) -> dict[str, Any]:
         """What is new of an answer."""
-        raise NotImplementedError
 
 
 class ChatReply(Reply):

@@ -1,15 +1,22 @@
 """What tests in a real browser share: where Chromium is, and the app as a server of its own."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from core.config import ServeConfig
+from core.serve import resident
+from core.serve.resident import Engine
 from tests.pages.conftest import APP
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -30,6 +37,20 @@ MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: install Debian's package chromium to look at the pages"),
 ]
+
+
+@contextmanager
+def app_and_engine(base: Path, fill: Callable[[], object], **variables: Path) -> Iterator[tuple[str, Engine]]:
+    """Within: the app's address, and an engine on this base model. `fill` makes the home that LYCEUM_HOME among `variables` names."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in variables.items():
+            environment.setenv(name, str(value))
+        fill()
+        app = App.start()
+        engine = resident.start(ServeConfig(base_model=str(base)))
+    yield app.wait(), engine
+    os.kill(engine.pid, signal.SIGTERM)
+    app.end()
 
 
 @dataclass(frozen=True)

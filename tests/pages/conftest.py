@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import runs
 from core.jobs import local, locks
-from tests.pages import sample, sample_rag
+from tests.pages import sample, sample_rag, tiny_mix
 
 APP = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 PAGES = ("overview", "data", "train", "merge", "evaluate", "judge", "arena", "rag", "claims", "playground", "serve", "jobs")
@@ -32,6 +32,20 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
         return at.switch_page(f"pages/{name}.py").run()
 
     return open_
+
+
+@pytest.fixture(scope="module")
+def engine_home(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Path]:
+    """A home with four adapters and an engine that runs as long as this file's tests."""
+    with tiny_mix.home_with_engine(tmp_path_factory.mktemp("engine"), tiny_base, tiny_data) as home:
+        yield home
+
+
+@pytest.fixture
+def live(engine_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's LYCEUM_HOME is the one with the engine."""
+    monkeypatch.setenv("LYCEUM_HOME", str(engine_home))
+    return engine_home
 
 
 @pytest.fixture(params=["empty", "full", "running", "failed"])

@@ -1,7 +1,5 @@
 """The live console in a real headless Chromium: fifty moves in a row, the triangle, and a link that brings all of it back."""
 
-import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +8,11 @@ from urllib.parse import urlencode
 import pytest
 
 from core import console
-from core.config import MergeConfig, ServeConfig
-from core.serve import client, resident
+from core.config import MergeConfig
+from core.serve import client
 from core.serve.resident import Engine
 from tests.pages import tiny_mix
-from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, App
+from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, app_and_engine
 
 pytestmark = MARKS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -41,15 +39,8 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Served]:
     """The app with three adapters and an engine on a tiny base."""
     home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        tiny_mix.write(home, tiny_base, tiny_data)
-        app = App.start()
-        engine = resident.start(ServeConfig(base_model=str(tiny_base)))
-    address = app.wait()
-    yield Served(address, engine, str(tiny_data))
-    os.kill(engine.pid, signal.SIGTERM)
-    app.end()
+    with app_and_engine(tiny_base, lambda: tiny_mix.write(home, tiny_base, tiny_data), LYCEUM_HOME=home) as (address, engine):
+        yield Served(address, engine, str(tiny_data))
 
 
 @pytest.fixture

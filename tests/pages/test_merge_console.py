@@ -27,20 +27,6 @@ SHORT = {"question": QUESTION, "category": "cynic", "max_new_tokens": "12", "lim
 WEIGHTS = (0.9, -0.2, 0.4)
 
 
-@pytest.fixture(scope="module")
-def engine_home(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Path]:
-    """A home with three adapters and an engine that runs as long as this file's tests."""
-    with tiny_mix.home_with_engine(tmp_path_factory.mktemp("engine"), tiny_base, tiny_data) as home:
-        yield home
-
-
-@pytest.fixture
-def live(engine_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The test's LYCEUM_HOME is the one with the engine."""
-    monkeypatch.setenv("LYCEUM_HOME", str(engine_home))
-    return engine_home
-
-
 @pytest.fixture
 def tiny_home(home: Path, tiny_base: Path, tiny_data: Path) -> Path:
     """A home of this test alone with three adapters and no engine."""

@@ -24,21 +24,6 @@ SHORT = {"max_tokens": "10", "temperature": "0"}
 QUESTION = "What is a friend?"
 
 
-@pytest.fixture(scope="module")
-def engine_home(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Path]:
-    """A home with adapters and an engine that runs as long as this file's tests."""
-    with tiny_mix.home_with_engine(tmp_path_factory.mktemp("engine"), tiny_base, tiny_data) as home:
-        yield home
-
-
-@pytest.fixture
-def live(engine_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The test's LYCEUM_HOME is the one with the engine."""
-    monkeypatch.setenv("LYCEUM_HOME", str(engine_home))
-    saved_questions.file().unlink(missing_ok=True)
-    return engine_home
-
-
 def columns(at: AppTest, turn: int = 0) -> list[dict[str, Any]]:
     """The columns of a question."""
     sent = [json.loads(each.proto.json) for each in at.get("bidi_component") if each.proto.component_name.endswith("playground")]

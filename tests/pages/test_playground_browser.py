@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from urllib.parse import urlencode
 import pytest
 
 from core import playground
-from core.config import DrawingConfig, ServeConfig
+from core.config import DrawingConfig
 from core.playground import Play, fold
 from core.serve import resident
 from core.serve.resident import Engine
 from tests.pages import tiny_mix
-from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, WIDER, App
+from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, WIDER, App, app_and_engine
 
 pytestmark = MARKS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -55,15 +54,8 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_data: Path) -> Iterator[Served]:
     """The app with four adapters and an engine on a tiny base."""
     home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(home))
-        tiny_mix.write(home, tiny_base, tiny_data)
-        app = App.start()
-        engine = resident.start(ServeConfig(base_model=str(tiny_base)))
-    address = app.wait()
-    yield Served(address, engine)
-    os.kill(engine.pid, signal.SIGTERM)
-    app.end()
+    with app_and_engine(tiny_base, lambda: tiny_mix.write(home, tiny_base, tiny_data), LYCEUM_HOME=home) as (address, engine):
+        yield Served(address, engine)
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """A question to documents in a real headless Chromium: pipelines answer side by side, with highlighted passages that are never run."""
 
-import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from core.config import RagConfig, ServeConfig
-from core.serve import client, resident
+from core.config import RagConfig
+from core.serve import client
 from core.serve.resident import Engine
 from tests.pages import sample_rag
-from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, WIDER, App
+from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, WIDER, app_and_engine
 
 pytestmark = MARKS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -37,16 +35,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterato
     docs = tmp_path_factory.mktemp("docs")
     (docs / "bees.md").write_text(f"# Bees\n\nThe keeper guards the honey of his bees.\n\n{sample_rag.HOSTILE}")
     (docs / "iron.txt").write_text("Iron rusts when it is wet.")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LYCEUM_HOME", str(tmp_path_factory.mktemp("home")))
-        environment.setenv("LYCEUM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        sample_rag.compare()
-        app = App.start()
-        engine = resident.start(ServeConfig(base_model=str(tiny_base)))
-    address = app.wait()
-    yield Served(address, engine, docs)
-    os.kill(engine.pid, signal.SIGTERM)
-    app.end()
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("LYCEUM_HOME", "LYCEUM_CACHE")}
+    with app_and_engine(tiny_base, sample_rag.compare, **folders) as (address, engine):
+        yield Served(address, engine, docs)
 
 
 @pytest.fixture

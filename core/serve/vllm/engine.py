@@ -26,7 +26,7 @@ from core.models import load
 from core.models.spelling import Spelling
 from core.serve.names import BASE
 from core.serve.pace import Pace
-from core.serve.rows import Ask
+from core.serve.rows import Ask, words
 from core.serve.saying import Saying
 from core.serve.stream import Stream
 from core.serve.token_scores import Telling
@@ -45,7 +45,7 @@ ENDED = "The engine was ended."
 class Engine:
     """Answers of one base model and its adapters, computed by vLLM."""
 
-    shares = False
+    beside_jobs = False
     """There are no answers while vLLM is not there."""
 
     def __init__(self, config: ServeConfig, say: Callable[[str], None] = print, log: Path | None = None) -> None:
@@ -184,7 +184,7 @@ class Engine:
                 new, stopped = saying.grow(self.tokenizer, tokens, final=finish is not None)
                 scores = telling.up_to(saying.text, self._spelling, finish is not None, stopped)
                 if new or scores:
-                    stream.tell(key=ask.key, text=new, **({"scores": scores} if scores else {}))
+                    stream.tell(key=ask.key, **words(new, scores))
                 if finish or stopped:
                     stream.tell(key=ask.key, done="stop" if stopped else finish, tokens=len(ask.said) + len(tokens))
                     return

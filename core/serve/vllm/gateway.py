@@ -3,22 +3,15 @@
 Requests are read, checked and shaped by the same code; only who computes differs. What needs a bank of adapters is refused by name.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
 from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from core import runs
-from core.serve import openai, requests
 from core.serve.application import application
-from core.serve.refusals import Refusal, check_at_home
-from core.serve.requests import AnswersAsked
+from core.serve.refusals import Refusal
 from core.serve.status import status
-from core.serve.stream import Stream, sent
 from core.serve.vllm.engine import Engine
 
 _BANK_ALONE = {"/console/losses": "losses", "/console/shares": "adapters' shares in a token", "/rag/answers": "answers on documents"}
@@ -28,25 +21,11 @@ _BANK_ALONE = {"/console/losses": "losses", "/console/shares": "adapters' shares
 def make(engine: Engine) -> FastAPI:
     """The application of vLLM's engine."""
 
-    @asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
-        yield
-
-    app, started_at = application(living), runs.now()
-    app.include_router(openai.router(engine), prefix="/v1")
-    app.include_router(openai.router(engine, groq=True), prefix="/openai/v1")
+    app, started_at = application(engine), runs.now()
 
     @app.get("/health")
     def health() -> dict[str, Any]:
         return status(engine, app.state.traffic, started_at) | _of_process(engine)
-
-    @app.post("/console/answers")
-    async def answers(asked: AnswersAsked) -> StreamingResponse:
-        check_at_home(engine)
-        asks = await run_in_threadpool(requests.asks, engine, asked)
-        stream = Stream(asked.session)
-        engine.answer(stream, asks)
-        return sent(stream, engine.hang_up)
 
     for path, what in _BANK_ALONE.items():
         app.post(path)(_refusing(what))

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import uvicorn
+from transformers import AutoTokenizer
 
 from core import paths
 from core.config import ServeConfig
-from core.serve import app, client, resident
+from core.serve import app, resident
+from core.serve import client as asking
 from core.serve.engine import Engine
 from core.serve.guard import guarded
 
@@ -46,17 +49,17 @@ class Served:
     """Rows of each pass through the base model."""
 
     def answers(self, *rows: dict[str, Any], session: str = "a", **fields: Any) -> Iterator[dict[str, Any]]:
-        return client.answers(self.address, session, list(rows), **fields)
+        return asking.answers(self.address, session, list(rows), **fields)
 
     def texts(self, *rows: dict[str, Any], **fields: Any) -> dict[str, str]:
         """The whole answers."""
         return together(self.answers(*rows, **fields))
 
     def losses(self, mixes: list[Any], session: str = "a", **fields: Any) -> list[dict[str, Any]]:
-        return list(client.losses(self.address, session, mixes, **fields))
+        return list(asking.losses(self.address, session, mixes, **fields))
 
     def health(self) -> dict[str, Any]:
-        return client.health(self.address)
+        return asking.health(self.address)
 
 
 def together(events: Iterator[dict[str, Any]]) -> dict[str, str]:
@@ -104,3 +107,21 @@ def serve(tiny_base: Path, home: Path) -> Iterator[Callable[..., Served]]:
         server.should_exit = True
         thread.join()
         engine.end()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    """An engine as it comes."""
+    return serve()
+
+
+@pytest.fixture
+def client(served: Served) -> openai.OpenAI:
+    """The openai client on it."""
+    return openai.OpenAI(base_url=f"{served.address.address}/v1", api_key="any", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base: Path) -> Any:
+    """Of the tiny base model."""
+    return AutoTokenizer.from_pretrained(tiny_base)

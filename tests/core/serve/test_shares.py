@@ -6,15 +6,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.core.serve.test_completions import a_route
+from tests.core.serve.asking import a_route
 
 ASKED = [{"role": "user", "content": "What is a good life?"}]
 ANSWER = "A good life is the end of wanting."
-
-
-@pytest.fixture
-def served(serve):
-    return serve()
 
 
 def ask(served, **fields):
