@@ -5,7 +5,7 @@ https://platform.openai.com/docs/api-reference/chat/object: logprobs.content[] =
 
 import codecs
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,25 +54,34 @@ def _token(said: Mapping[str, Any]) -> Token:
 
 
 def spans(tokens: Sequence[Token], text: str) -> list[Span]:
-    """The answer's text piece by piece, without tokens that are no part of it (control tokens); empty where they don't make up the text."""
-    found, at = [], 0
-    for span in _spans(tokens):
-        if text.startswith(span.text, at):
-            found.append(span)
-            at += len(span.text)
+    """The answer's text piece by piece, without tokens that are no part of it (control tokens); empty where they don't make up the text.
+
+    A span ends where no character is left half-written; bytes that are no text stand as U+FFFD, as the engine's text has them.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    found: list[Span] = []
+    start = at = 0  # in the text: where the span begins, and what has been written
+    some: list[int] = []
+    for place, token in enumerate(tokens):
+        before = decoder.getstate()
+        piece = decoder.decode(token.bytes)
+        if not text.startswith(piece, at):
+            decoder.setstate(before)
+            continue
+        some.append(place)
+        at += len(piece)
+        if not decoder.getstate()[0]:
+            found.append(_span(tokens, some, text[start:at]))
+            start, some = at, []
+    if some and text[at:] == decoder.decode(b"", final=True):
+        found.append(_span(tokens, some, text[start:]))
+        at = len(text)
     return found if at == len(text) else []
 
 
-def _spans(tokens: Sequence[Token]) -> Iterator[Span]:
-    """A span ends where no character is left half-written; bytes that are no text stand as U+FFFD, as the engine's text has them."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    start, text = 0, ""
-    for end, token in enumerate(tokens, 1):
-        text += decoder.decode(token.bytes, final=end == len(tokens))
-        if not decoder.getstate()[0]:
-            some = tokens[start:end]
-            yield Span(text, math.exp(sum(each.logprob for each in some)), _title(some, text), start, len(some))
-            start, text = end, ""
+def _span(tokens: Sequence[Token], places: Sequence[int], text: str) -> Span:
+    some = [tokens[place] for place in places]
+    return Span(text, math.exp(sum(each.logprob for each in some)), _title(some, text), places[0], len(some))
 
 
 def _title(tokens: Sequence[Token], text: str) -> str:

@@ -58,6 +58,8 @@ def _sent(column: Column) -> dict[str, object]:
 _SCRIPT = (
     cards.ADD
     + """
+const TRIES = 20;
+
 function written(article, column, grid) {
     const text = add(article, "p", column.spans.length ? "" : column.text);
     text.tabIndex = 0;
@@ -68,6 +70,12 @@ function written(article, column, grid) {
         span.onclick = () => grid.choose(column.model, token);
     }
     return text;
+}
+
+function tell(grid) { // again, until a drawing shows the click: one that meets the end of a run is lost with it
+    if (!grid.clicked || grid.tries++ === TRIES) return;
+    grid.send();
+    setTimeout(() => tell(grid), 1500);
 }
 
 function mixed(article, column) {
@@ -90,7 +98,9 @@ function mixed(article, column) {
 export default function({ data, parentElement, setTriggerValue }) {
     const grid = parentElement.querySelector("section");
     grid.dataset.columns = data.columns.length;
-    grid.choose = (model, token) => setTriggerValue("token", { model, token }); // of this run: the clock's own run is gone when it stops
+    grid.send = () => setTriggerValue("token", grid.clicked); // of this run: the clock's own run is gone when it stops
+    grid.choose = (model, token) => { grid.clicked = { model, token }; grid.tries = 0; tell(grid); };
+    if (data.columns.some(column => column.model === grid.clicked?.model && column.chosen === grid.clicked.token)) grid.clicked = null;
     data.columns.forEach((column, place) => {
         const article = grid.children[place] ?? grid.appendChild(document.createElement("article"));
         const known = JSON.stringify(column);

@@ -44,6 +44,14 @@ def test_control_tokens_stand_nowhere():
     assert [(span.text, span.token) for span in found] == [("a", 0), (" b", 2)]
 
 
+def test_control_tokens_between_the_bytes_of_a_character_stand_nowhere():
+    first, last = (Token("\ufffd", math.log(0.5), bytes([byte])) for byte in "é".encode())
+    found = spans([token("a"), first, token("<|im_start|>"), last, token("b")], "aéb")
+    assert [(span.text, span.token, span.tokens) for span in found] == [("a", 0, 1), ("é", 1, 2), ("b", 4, 1)]
+    found = spans([first, token("<|im_start|>"), token("b"), first, token("<|im_start|>")], "\ufffdb\ufffd")
+    assert [(span.text, span.token) for span in found] == [("\ufffdb", 0), ("\ufffd", 3)]
+
+
 def test_tokens_that_are_another_text_give_no_spans():
     assert spans([token("a")], "b") == spans([], "b") == []
     assert spans([], "") == []

@@ -51,7 +51,7 @@ def test_growing_memory_and_open_files_are_faults():
     assert load.slope([(0.0, 100.0), (60.0, 103.0), (120.0, 106.0)]) == pytest.approx(3.0)
     assert load.slope([(0.0, 1.0)]) is None
     report = load.Report(clients=1, seconds=load.MEMORY_SECONDS, memory=[(each, 100.0 + each) for each in range(120)])
-    report.before, report.after = load.Process(5, 9, 100.0), load.Process(6, 9 + load.MORE_FILES + 1, 200.0)
+    report.before, report.after = load.Process(5, 9, 100.0), load.Process(5 + load.POOL + 1, 9 + load.MORE_FILES + 1, 200.0)
 
     class Nobody:
         results = [Result("wrong", time.monotonic(), said="it says 'x'")]
