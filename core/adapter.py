@@ -18,24 +18,9 @@ from torch import Tensor
 
 from core import paths, peft_files, vera
 from core.errors import UserError, shown
-from core.peft_files import WEIGHTS, read_config, read_info
+from core.peft_config import KINDS, WEIGHTS, odd_settings, read_config, read_info
 
 __all__ = ["WEIGHTS", "Adapter", "Factor", "content_hash", "find", "read", "read_config", "read_info", "write"]
-
-_KINDS = {"LORA": r"\.lora_[AB]\.weight$", "VERA": r"\.vera_lambda_[bd]$|^base_model\.vera_[AB]$"}
-"""PEFT types that a bank takes, and the names of their tensors."""
-_REFUSED_FLAGS = {
-    "use_dora": "DoRA",
-    "use_qalora": "QALoRA",
-    "use_bdlora": "BD-LoRA",
-    "kasa_config": "KaSA",
-    "monteclora_config": "Monteclora",
-    "arrow_config": "Arrow routing",
-    "alora_invocation_tokens": "activated LoRA",
-    "layer_replication": "layer replication",
-    "target_parameters": "target_parameters (expert tensors)",
-}
-_FORGET_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -181,8 +166,8 @@ def _lora_factors(folder: Path, config: Mapping[str, Any], tensors: Mapping[str,
 
 def _refuse(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Everything that is no additive low-rank delta on a linear layer, by its name."""
-    kind, found = str(config.get("peft_type")), _odd_settings(config)
-    names = _KINDS.get(kind, _KINDS["LORA"])
+    kind, found = str(config.get("peft_type")), odd_settings(config)
+    names = KINDS.get(kind, KINDS["LORA"])
     odd = sorted(key for key, tensor in tensors.items() if not re.search(names, key) or (kind == "LORA" and tensor.ndim != 2))
     if odd:
         found.append(f"tensors besides those of linear layers (such as {odd[0]})")
@@ -193,20 +178,7 @@ def _refuse(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tenso
 
 def check_config(folder: Path) -> None:
     """Raises UserError where an adapter_config.json says that the adapter is no additive low-rank delta."""
-    _refuse_found(folder, _odd_settings(read_config(folder)))
-
-
-def _odd_settings(config: Mapping[str, Any]) -> list[str]:
-    kind = str(config.get("peft_type"))
-    found = [label for flag, label in _REFUSED_FLAGS.items() if config.get(flag)]
-    if kind not in _KINDS:
-        found.append(f"PEFT type {kind}")
-    start = str(config.get("init_lora_weights", "")).lower()
-    if start.startswith(_FORGET_BASE):
-        found.append(f"{start} start, which changes the base model")
-    if config.get("fan_in_fan_out"):
-        found.append("fan_in_fan_out (Conv1D layers)")
-    return found
+    _refuse_found(folder, odd_settings(read_config(folder)))
 
 
 def _refuse_found(folder: Path, found: Sequence[str]) -> None:

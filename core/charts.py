@@ -63,8 +63,8 @@ def gain_map(
             hoverinfo="text",
         )
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(across) > 4 else 0)
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
+    figure.update_xaxes(side="top", showgrid=False, tickangle=-35 if len(across) > 4 else 0, type="category")
     return figure
 
 

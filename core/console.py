@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core import paths
+from core import paths, read_only
 from core.config import MergeConfig
 from core.errors import UserError
 from core.merge import STRATEGIES
@@ -226,6 +226,7 @@ def pinned() -> list[Question]:
 
 def pin(questions: Sequence[Question]) -> None:
     """Keep the pinned questions."""
+    read_only.refuse("Keeping questions")
     file = _pins()
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f"{file.name}.{os.getpid()}")

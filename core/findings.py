@@ -12,6 +12,9 @@ from core.stats import Estimate
 from core.train import METHODS
 from core.wording import count, duration, listed, percent, seconds_between, signed, three
 
+_SHARE = "share of "
+"""How the unit of a claim begins whose figures lie between 0 and 1."""
+
 
 def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
     """What the own adapters (or else the first model) gained on base: `gains` is queries.gains."""
@@ -20,9 +23,12 @@ def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
         return f"Base alone was evaluated on {count(found.answers['question'].nunique(), 'question')}; train an adapter to compare it with."
     part = gains[gains["model"] == model]
     each, whole = part[part["category"] != ALL], part[part["category"] == ALL].iloc[0]
+    other = "the base" if found.baseline == "base" else found.baseline
+    if pd.isna(whole["drop"]):
+        name = "own adapters" if model == OWN else model
+        return f"Whether {name} beat {other} can't be told: perplexity was not measured on all of {count(len(found.answers), 'answer')}."
     better, worse = each[each["low"] > 0], each[each["high"] < 0]
     who = "Own adapters beat" if model == OWN else f"{model} beats"
-    other = "the base" if found.baseline == "base" else found.baseline
     parts = [f"{who} {other} on {len(better)} of {count(len(each), 'category', 'categories')}"]
     if len(worse):
         parts.append(f"worse on {listed(list(worse['category']))}")
@@ -146,6 +152,18 @@ def claims(table: pd.DataFrame) -> str:
     counts = table["holds"].value_counts()
     hold, fail, open_ = (int(counts.get(word, 0)) for word in ("holds", "does not hold", "cannot be said"))
     return f"Of {count(len(table), 'published claim')}, {hold} hold on these runs, {fail} do not hold, {open_} cannot be said."
+
+
+def our_figure(claim: Any) -> tuple[str, str]:
+    """Our figure of a row of claims.csv in its unit, and its interval with n, empty where there is none; a share as per cent, as theirs."""
+    if pd.isna(claim.value):
+        return three(None), ""
+    if not str(claim.unit).startswith(_SHARE):
+        spread = "" if pd.isna(claim.low) else f"{interval(claim.low, claim.high)}, n {int(claim.n):,}"
+        return f"{three(claim.value)} {claim.unit}", spread
+    value, low, high = (f"{100 * share:.1f}" for share in (claim.value, claim.low, claim.high))
+    spread = "" if pd.isna(claim.low) else f"95 % interval {low} to {high} %, n {int(claim.n):,}"
+    return f"{value} % of {str(claim.unit).removeprefix(_SHARE)}", spread
 
 
 def figure(report: pd.DataFrame, name: str) -> float | None:

@@ -25,6 +25,25 @@ def sentences(found: Evaluation, metric: str) -> dict[str, str]:
     return said
 
 
+def legend(found: Evaluation, metric: str, judged: bool) -> str:
+    """How to read the matrix."""
+    colours = f"Green-blue: better than {found.baseline}, orange: worse."
+    if judged:
+        return f"Share of wins against {found.baseline}. {colours} ● more wins than losses, or fewer: the 95 % interval excludes one half."
+    if is_neither(metric):
+        better = "Neither more nor less is better."
+    else:
+        better = f"{'Lower' if lower_is_better(metric) else 'Higher'} is better. {colours}"
+    others = f" {GENERAL}: questions about other matters; what is worse there was forgotten." if len(found.general) else ""
+    if found.comparisons.empty:
+        how = "the paired interval of the difference excludes zero" if metric == "perplexity" else "the 95 % intervals don't overlap"
+        return f"{better} ○ {how}.{others}"
+    return (
+        f"{better} ○ the 95 % interval of the paired difference excludes zero; ● also when held against all cells of the metric at once "
+        f"(Holm, p below 0.05).{others}"
+    )
+
+
 def _sentence(found: Evaluation, metric: str, model: str, base: pd.DataFrame, own: pd.DataFrame) -> str:
     mine = found.models[found.models["model"] == model]
     category = str(mine["category"].iloc[0]) if len(mine) else ""

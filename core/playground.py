@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from core import read_only
 from core.answer_tokens import Token, of_chunk, spans
 from core.config import DrawingConfig
 from core.errors import UserError, shown
@@ -85,7 +86,7 @@ def system_message(play: Play, model: str, own: Mapping[str, str]) -> str | None
 
 def longest(drawing: DrawingConfig) -> int:
     """Tokens of an answer, at most."""
-    return drawing.max_tokens or GENERATION.get(drawing.preset or "", {}).get("max_tokens", LONGEST)
+    return read_only.longest(drawing.max_tokens or GENERATION.get(drawing.preset or "", {}).get("max_tokens", LONGEST))
 
 
 def messages(system: str | None, questions: Sequence[str], answers: Sequence[str]) -> list[dict[str, str]]:
@@ -114,16 +115,22 @@ def stream(
     for turn in range(len(said), len(play.questions)):
         asked = request(play.drawing, model, messages(system, play.questions, answers), scored)
         began, first, count, finish, texts = time.monotonic(), None, 0, "stop", []
-        for chunk in client.chat(engine, asked):
-            count = (chunk.get("usage") or {}).get("completion_tokens", count)
-            for choice in chunk["choices"]:
-                text, finish = choice["delta"].get("content") or "", choice["finish_reason"] or finish
-                texts.append(text)
-                first = time.monotonic() - began if first is None and text else first
-                if text or choice.get("logprobs"):
-                    yield {"turn": turn, "text": text, "tokens": of_chunk(choice)}
+        with read_only.answering(_size(asked["messages"])):
+            for chunk in client.chat(engine, asked):
+                count = (chunk.get("usage") or {}).get("completion_tokens", count)
+                for choice in chunk["choices"]:
+                    text, finish = choice["delta"].get("content") or "", choice["finish_reason"] or finish
+                    texts.append(text)
+                    first = time.monotonic() - began if first is None and text else first
+                    if text or choice.get("logprobs"):
+                        yield {"turn": turn, "text": text, "tokens": of_chunk(choice)}
         yield {"turn": turn, "done": finish, "count": count, "seconds": time.monotonic() - began, "first": first}
         answers.append("".join(texts))
+
+
+def _size(said: Sequence[Mapping[str, str]]) -> int:
+    """Characters of a conversation."""
+    return sum(len(message["content"]) for message in said)
 
 
 def fold(start: Sequence[Answer], events: Sequence[Event], questions: int, error: str | None = None, ended: bool = False) -> list[Answer]:
@@ -162,13 +169,14 @@ def explain(engine: Engine, model: str, said: Sequence[Mapping[str, str]], answe
     before = [span for span in spans(answer.tokens, answer.text) if span.token < token]
     place, at = sum(span.tokens for span in before), len("".join(span.text for span in before))
     asked = {"model": model, "messages": list(said), "answer": answer.text}
-    found = client.shares(engine, {**asked, "token": place})
-    there = _places(found["tokens"], answer.text, at)
-    if place in there:
-        return found
-    if not there:
-        raise UserError("The engine reads this answer in other tokens, and none of them begins at this word. Choose another word.")
-    return client.shares(engine, {**asked, "token": there[0]})
+    with read_only.answering(_size(said) + len(answer.text)):
+        found = client.shares(engine, {**asked, "token": place})
+        there = _places(found["tokens"], answer.text, at)
+        if place in there:
+            return found
+        if not there:
+            raise UserError("The engine reads this answer in other tokens, and none of them begins at this word. Choose another word.")
+        return client.shares(engine, {**asked, "token": there[0]})
 
 
 def _places(tokens: Sequence[str], text: str, at: int) -> list[int]:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-_VOICE = {"data": "data/seven_schools.jsonl", "system_prompt": "Answer in the voice of this school: {category}."}
-_SHIPPED = {**_VOICE, "learning_rate": 1e-3, "epochs": 3, "precision": "bf16", "dtype": "bf16"}
-_DEMO = {**_VOICE, "max_seq_length": 256}
+VOICE = {"data": "data/seven_schools.jsonl", "system_prompt": "Answer in the voice of this school: {category}."}
+_SHIPPED = {**VOICE, "learning_rate": 1e-3, "epochs": 3, "precision": "bf16", "dtype": "bf16"}
 
 _SCHOOLS = ("buddhist", "cynic", "hacker", "kural", "lexicon", "puritan", "wisdom")
 
@@ -26,27 +25,41 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             **{"method": "qlora", "categories": ["pooled"], "r": 16, "lora_alpha": 32, "max_seq_length": 512},
             **{"epochs": 3, "batch_size": 4, "learning_rate": 2e-4, "warmup_ratio": 0.03},
         },
-        "demo": {**_DEMO, "categories": ["each"], "learning_rate": 2e-3, "batch_size": 4, "max_steps": 12},
     },
     "route": {
-        "seven_schools": {"data": _VOICE["data"], "adapters": [f"{school}-lora" for school in _SCHOOLS]},
+        "seven_schools": {"data": VOICE["data"], "adapters": [f"{school}-lora" for school in _SCHOOLS]},
     },
     "search": {
-        "seven_schools": {**_VOICE, "adapters": [f"{school}-lora" for school in _SCHOOLS]},
+        "seven_schools": {**VOICE, "adapters": [f"{school}-lora" for school in _SCHOOLS]},
     },
     "rag": {
         "seven_schools": {
-            **{"questions": "data/rag/wisdom_questions.jsonl", "system_prompt": _VOICE["system_prompt"], "limit": 60},
+            **{"questions": "data/rag/wisdom_questions.jsonl", "system_prompt": VOICE["system_prompt"], "limit": 60},
             **{"models": ["base", "pooled-lora", "own", "linear_merged_adapter", "learned_route"]},
             **{"answer_with": ["none", "dense", "bm25", "hybrid"], "max_new_tokens": 64, "precision": "bf16"},
         },
     },
     "evaluate": {
-        "seven_schools": {**_VOICE, "general": "data/toy_qa.jsonl", "max_new_tokens": 128},
-        "demo": {**_DEMO, "limit": 2, "max_new_tokens": 48},
+        "seven_schools": {**VOICE, "general": "data/toy_qa.jsonl", "max_new_tokens": 128},
     },
 }
-"""By verb and name. `seven_schools` made what is shipped; `demo` must end within 12 minutes on two CPU cores, SmolLM2-135M in fp32."""
+"""By verb and name. `seven_schools` made what is shipped."""
+
+STUDY: dict[str, dict[str, dict[str, Any]]] = {
+    "small": {
+        "train": {"learning_rate": 2e-3, "batch_size": 4, "max_steps": 12, "max_seq_length": 256},
+        "evaluate": {"limit": 2, "max_new_tokens": 48, "max_seq_length": 256},
+    },
+    "medium": {
+        "train": {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "max_steps": 200, "max_seq_length": 512},
+        "evaluate": {"limit": 8, "max_new_tokens": 96, "max_seq_length": 512},
+    },
+    "large": {
+        "train": {"learning_rate": 1e-3, "batch_size": 4, "epochs": 3, "max_seq_length": 512},
+        "evaluate": {"max_new_tokens": 128, "max_seq_length": 512},
+    },
+}
+"""What a study's size sets, by verb. The demo, a small study of seven schools, must end within 12 minutes on two CPU cores."""
 
 PRESETS["plan"] = PRESETS["train"]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core import results, runs
+from core.metrics import METRICS
 from core.results import ALL, GENERAL
 from core.runs import Run
 from core.stats import Estimate, wilson
@@ -105,9 +106,9 @@ def _table(run: Run, name: str, row_type: type[results.Row]) -> pd.DataFrame:
 
 
 def perplexity(answers: pd.DataFrame) -> float:
-    """exp(total loss / total tokens) of the reference answers."""
-    tokens = answers["reference_tokens"].sum()
-    return float(np.exp(answers["reference_loss"].sum() / tokens)) if tokens else math.nan
+    """exp(total loss / total tokens) of the reference answers; missing where the loss of one is."""
+    tokens = answers["reference_tokens"].sum(skipna=False)
+    return float(np.exp(answers["reference_loss"].sum(skipna=False) / tokens)) if tokens else math.nan
 
 
 def perplexity_drop(base: pd.DataFrame, model: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate:
@@ -147,13 +148,13 @@ def gains(found: Evaluation, models: Iterable[str]) -> pd.DataFrame:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Perplexity, losses, and shares of answers that went wrong; everything else here grows with quality, or is neither."""
-    return metric.startswith(("perplexity", "loss", "empty_share", "cut_share"))
+    """Whether less of a figure is better, as the rows of METRICS say; losses too. Everything else grows with quality, or is neither."""
+    return metric.startswith("loss") or any(metric in row.lower for row in METRICS.values())
 
 
 def is_neither(metric: str) -> bool:
     """Whether more of a figure is neither better nor worse: lengths."""
-    return metric in ("answer_words", "length_ratio")
+    return any(metric in row.neither for row in METRICS.values())
 
 
 def matrix(found: Evaluation, metric: str) -> pd.DataFrame:

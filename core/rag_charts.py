@@ -8,18 +8,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core import charts
-from core.rag import PIPELINES
+from core.rag import NONE, PIPELINES
 from core.rag_tables import OUTCOMES
 from core.wording import three
 
-PIPELINE = {
-    "none": charts.ROLE["base"],
-    "dense": "#0072B2",
-    "bm25": "#E69F00",
-    "hybrid": "#009E73",
-    "rerank": "#CC79A7",
-    "parent": "#56B4E9",
-}
+_HUES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#882255", "#44AA99", "#332288")
+PIPELINE = {NONE: charts.ROLE["base"]} | dict(zip((name for name in PIPELINES if name != NONE), cycle(_HUES), strict=False))
 """A hue for each pipeline, the same everywhere."""
 OUTCOME = {
     "rag": PIPELINE["hybrid"],

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from core import paths, runs, uploads
+from core import paths, read_only, runs, uploads
 from core.data.read import RESERVED
 from core.data.split import normalise
 from core.errors import UserError, explained, shown
@@ -37,6 +37,7 @@ def save(question: str, answer: str, category: str, model: str = "") -> Path:
 
     Raises UserError for an empty text, a category that can't be used, and a question that stands there already in this category.
     """
+    read_only.refuse("Saving a question")
     row = {"question": question.strip(), "answer": answer.strip(), "category": category.strip()}
     for name, text in row.items():
         if not text or len(text) > LONGEST:

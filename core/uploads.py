@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core import paths
+from core import paths, read_only
 from core.errors import UserError
 
 FORMATS = ("json", "jsonl", "csv", "parquet")
@@ -21,6 +21,7 @@ def listing() -> list[Path]:
 
 def keep(name: str, content: bytes) -> Path:
     """Keep an upload and return its place; the name is reduced to a plain one. Raises UserError for other formats and too much."""
+    read_only.refuse("Uploading a file")
     stem, _, ending = name.replace("\\", "/").rpartition("/")[2].rpartition(".")
     if ending.lower() not in FORMATS:
         raise UserError(f"'{name}' ends in none of {', '.join(FORMATS)}, so it can't be read as a dataset. Save it as one of these.")

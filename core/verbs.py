@@ -41,5 +41,7 @@ VERBS = {
     "arena": Verb(config.ArenaConfig, "core.judge.arena:run", "desk"),
     "rag": Verb(config.RagConfig, "core.rag.run:run", "device"),
     "claims": Verb(config.ClaimsConfig, "core.claims.run:run", "desk"),
-    "demo": Verb(config.DemoConfig, "core.demo:run", "device"),
+    "report": Verb(config.ReportConfig, "core.report.run:run", "desk"),
+    "study": Verb(config.StudyConfig, "core.study:run", "device"),
+    "demo": Verb(config.DemoConfig, "core.study:demo", "device"),
 }

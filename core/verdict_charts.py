@@ -40,7 +40,7 @@ def outcomes(rates: pd.DataFrame) -> go.Figure:
         hoverinfo="skip",
     )
     figure.update_layout(barmode="stack", bargap=0.35)
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
     return charts.dress(figure, 36 * len(shown) + 100)
 

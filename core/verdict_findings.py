@@ -46,6 +46,11 @@ CANDIDATES = ("own adapters", "the candidates")
 """What `candidate_name` calls several."""
 
 
+MEANINGS = {
+    "green": "nothing speaks against this judge",
+    "amber": "read its verdicts with care",
+    "red": "its headline is withheld",
+}
 OUTCOMES = {"fine-tuned": "win", "base": "loss"}
 """Words of verdicts.csv as they are said to people: of the candidate."""
 ORDER = ("flip_rate", "reversal_rate", "first_position_rate")
@@ -193,6 +198,11 @@ def carded(figures: pd.DataFrame) -> pd.DataFrame:
 def order_tested(figures: pd.DataFrame) -> bool:
     """Whether any pair was answered in both orders."""
     return bool(figures.loc[figures["figure"] == "flip_rate", "value"].notna().any())
+
+
+def meaning(light: str, tested: bool) -> str:
+    """What the light of a whole card says of its judge; a green one without both orders does not say that nothing speaks against it."""
+    return MEANINGS[light] if tested or light != "green" else "but the order of the answers was not tested"
 
 
 def label(figure: str) -> str:

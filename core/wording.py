@@ -48,6 +48,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def roughly(seconds: float) -> str:
+    """An expected time, no finer than it can be known: '8 s', '4 min', '2.5 h'."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h".replace(".0 ", " ")
+
+
 def seconds_between(start: str | None, end: str | None = None) -> float | None:
     """Seconds from one ISO 8601 time to another, or to now."""
     if not start:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from core import queries, runs
+from core import queries, read_only, runs
 from core.config import ArenaConfig
 from core.errors import UserError
 from core.judge import arena
@@ -112,6 +112,8 @@ def opening() -> None:
 
 def more() -> None:
     """Another round."""
+    if read_only.active():
+        return
     with st.expander("Open another round"):
         st.caption("On the newest evaluation, the own adapters against the unadapted model. The Judge page opens one about other models.")
         form.begin({"arena": "Open a round"}, ArenaConfig(), estimated=True)

@@ -11,11 +11,11 @@ from core.verdict_findings import Judged
 from core.wording import plain
 
 LIGHTS = {
-    "green": (":material/check_circle:", "green", "nothing speaks against this judge"),
-    "amber": (":material/error:", "orange", "read its verdicts with care"),
-    "red": (":material/block:", "red", "its headline is withheld"),
+    "green": (":material/check_circle:", "green"),
+    "amber": (":material/error:", "orange"),
+    "red": (":material/block:", "red"),
 }
-"""Icon, colour and meaning of a light; never colour alone."""
+"""Icon and colour of a light; never colour alone."""
 
 
 def show(judged: Judged) -> None:
@@ -37,11 +37,10 @@ def lines(figures: pd.DataFrame) -> None:
 
 
 def light(colour: str, order_tested: bool = True) -> None:
-    """The light of a whole card, in a word; a green one without both orders does not say that nothing speaks against the judge."""
+    """The light of a whole card, in a word and with what it means."""
     if colour:
-        icon, hue, meaning = LIGHTS[colour]
-        meaning = meaning if order_tested or colour != "green" else "but the order of the answers was not tested"
-        st.badge(f"{colour}: {meaning}", icon=icon, color=hue)  # type: ignore[arg-type]
+        icon, hue = LIGHTS[colour]
+        st.badge(f"{colour}: {verdict_findings.meaning(colour, order_tested)}", icon=icon, color=hue)  # type: ignore[arg-type]
 
 
 def line(figure: Mapping[str, Any]) -> str:

@@ -1,17 +1,13 @@
 """Claims: what others publish about tuning and merging, beside the same question asked of one's own runs."""
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from core import findings, queries, results
-from core.wording import plain, three
+from core.wording import plain
 from pages import form, parts
 
 FIELDS = ["evaluation", "judges"]
-SHARE = "share of "
-"""How a unit begins whose figures lie between 0 and 1."""
 COLOURS = {"holds": "green", "does not hold": "orange", "cannot be said": "gray"}
 
 
@@ -28,23 +24,11 @@ def ledger(table: pd.DataFrame) -> None:
                 st.text(claim.theirs)
             with ours:
                 st.caption("Ours")
-                value, interval = ours_in_words(claim)
+                value, interval = findings.our_figure(claim)
                 st.text(value)
                 if interval:
                     st.caption(interval)
             st.caption(plain(claim.how))
-
-
-def ours_in_words(claim: Any) -> tuple[str, str]:
-    """Our figure in its unit, and its interval with n, empty where there is none; a share as per cent, as theirs are told."""
-    if pd.isna(claim.value):
-        return three(None), ""
-    if not str(claim.unit).startswith(SHARE):
-        spread = "" if pd.isna(claim.low) else f"{findings.interval(claim.low, claim.high)}, n {int(claim.n):,}"
-        return f"{three(claim.value)} {claim.unit}", spread
-    value, low, high = (f"{100 * share:.1f}" for share in (claim.value, claim.low, claim.high))
-    spread = "" if pd.isna(claim.low) else f"95 % interval {low} to {high} %, n {int(claim.n):,}"
-    return f"{value} % of {str(claim.unit).removeprefix(SHARE)}", spread
 
 
 parts.enter()
@@ -70,7 +54,7 @@ else:
     )
     parts.watch("claims")
 
-st.subheader("Hold the claims against your runs", anchor=False)
+parts.doing("Hold the claims against your runs")
 known = ["last", *(run.run_id for run in queries.runs_with("evaluate", "answers.csv"))]
 judged = [run.run_id for run in queries.runs_with("judge", "verdicts.csv")]
 form.form("claims", "Check the claims", FIELDS, {"evaluation": known, "judges": judged})

@@ -3,13 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from core import charts, findings, queries, results, uploads
+from core import charts, findings, queries, results
 from core.config import DataConfig
-from core.errors import UserError
 from core.findings import three_or_all
 from core.results import ALL
-from core.wording import count, percent, plain
-from pages import form, parts
+from core.wording import count, percent
+from pages import form, parts, upload
 
 MOST = 20
 TABLE = {
@@ -64,24 +63,6 @@ def leaks(table: pd.DataFrame) -> None:
             st.dataframe(table, hide_index=True, alt="Leaks between splits")
 
 
-def upload() -> None:
-    """Keep an uploaded file under data/uploads by a checked name, and use it."""
-    file = st.file_uploader(
-        "Upload a data file", type=list(uploads.FORMATS), max_upload_size=uploads.LARGEST_MB, help="JSON, JSONL, CSV or Parquet."
-    )
-    if file is None:
-        return
-    try:
-        kept = uploads.keep(file.name, file.getvalue())
-    except UserError as error:
-        st.error(plain(str(error)))
-        return
-    st.success(f"Kept as {plain(str(kept))}. Choose it below.")
-    if st.session_state.get("data.used") != file.file_id:
-        st.session_state["data.used"] = file.file_id
-        st.session_state["data.data"] = str(kept)
-
-
 parts.enter()
 reports = queries.runs_with("data", "report.csv")
 if reports:
@@ -105,6 +86,6 @@ elif parts.empty(
 else:
     parts.watch("data")
 
-st.subheader("Report on a dataset", anchor=False)
-upload()
+parts.doing("Report on a dataset")
+upload.show("data.data")
 form.form("data", "Report on this dataset", FIELDS, {"data": form.datasets()})

@@ -24,6 +24,9 @@ def find() -> Engine | None:
 
 def start(base_model: str, why: str) -> None:
     """Say that no engine runs and what it would do here, with the button that starts it; once it answers the page runs again."""
+    if not resident.ours():
+        absent()
+        return
     st.info(f"The engine is not running. {why} {TAKES[base_model == BUNDLED]}", icon=":material/bolt:")
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Start the engine", key="engine.start", type="primary")
@@ -39,6 +42,11 @@ def start(base_model: str, why: str) -> None:
     st.rerun()
 
 
+def absent() -> None:
+    """Say that no engine answers, where none can be started from here."""
+    st.info("No engine answers at the moment, and none can be started from here. Try again in a minute.", icon=":material/bolt:")
+
+
 def other_base(engine: Engine, base_model: str) -> str:
     """Why this engine can't play adapters of `base_model`; empty when it can."""
     if engine.base_model == base_model or Path(engine.base_model).name == Path(base_model).name:
@@ -46,6 +54,7 @@ def other_base(engine: Engine, base_model: str) -> str:
     return f"The engine holds {engine.base_model}, these adapters stand on {base_model}. Stop it, and start it again here."
 
 
-def stop() -> None:
-    """End the engine; what it answers breaks off."""
-    resident.stop()
+def stop_button(key: str) -> None:
+    """The button that ends the engine, where it can be ended from here; what it answers breaks off."""
+    if resident.ours():
+        st.button("Stop the engine", key=key, on_click=resident.stop, help="Frees its memory; answers under way break off.")

@@ -26,32 +26,13 @@ def picture(found: Evaluation, finding: str) -> None:
             table, metric, list(found.models["model"]), [*found.categories, ALL, *([GENERAL] if len(found.general) else [])]
         )
         st.plotly_chart(figure, alt=finding, config={"displayModeBar": False})
-    st.caption(plain(legend(found, metric, judged=metric in judged)))
+    st.caption(plain(model_findings.legend(found, metric, judged=metric in judged)))
     if withheld := [reason for reason in dict.fromkeys(table["reason"]) if reason.startswith("withheld")]:
         st.warning(f"These figures are {plain(withheld[0])}. See the Judge page.", icon=":material/block:")
     if said := model_findings.sentences(found, metric):
         with st.expander("What each model gained, harmed and cost", expanded=True):
             st.markdown("\n".join(f"- **{'Own adapters' if name == OWN else plain(name)}**: {plain(each)}" for name, each in said.items()))
     figures(found, metric, table)
-
-
-def legend(found: Evaluation, metric: str, judged: bool) -> str:
-    """How to read the matrix."""
-    colours = f"Green-blue: better than {found.baseline}, orange: worse."
-    if judged:
-        return f"Share of wins against {found.baseline}. {colours} ● more wins than losses, or fewer: the 95 % interval excludes one half."
-    if queries.is_neither(metric):
-        better = "Neither more nor less is better."
-    else:
-        better = f"{'Lower' if queries.lower_is_better(metric) else 'Higher'} is better. {colours}"
-    others = f" {GENERAL}: questions about other matters; what is worse there was forgotten." if len(found.general) else ""
-    if found.comparisons.empty:
-        how = "the paired interval of the difference excludes zero" if metric == "perplexity" else "the 95 % intervals don't overlap"
-        return f"{better} ○ {how}.{others}"
-    return (
-        f"{better} ○ the 95 % interval of the paired difference excludes zero; ● also when held against all cells of the metric at once "
-        f"(Holm, p below 0.05).{others}"
-    )
 
 
 def figures(found: Evaluation, metric: str, table: pd.DataFrame) -> None:
@@ -120,13 +101,13 @@ else:
     )
     parts.watch("evaluate")
 
-st.subheader("Evaluate models", anchor=False)
+parts.doing("Evaluate models")
 models = ["all", "base", *form.adapters(), *form.merged_adapters(), *form.routes(), *form.whole_models()]
 known = {"data": form.datasets(), "models": models, "base_model": form.base_models()}
 form.form("evaluate", "Evaluate", FIELDS, known)
 
 if form.adapters():
-    st.subheader("Make a route", anchor=False)
+    parts.doing("Make a route")
     st.caption("In place of one merge for everything: a mix of adapters for each question. It then stands among the models above.")
     parts.watch("route")
     choices = {"adapters": [*form.adapters(), *form.merged_adapters()], "data": form.datasets()}

@@ -17,7 +17,7 @@ from core.registry import Entry
 from core.verbs import VERBS
 from core.wording import plain
 
-LABELS = {"r": "Rank r", "lora_alpha": "LoRA alpha", "base_url": "Base URL", "nf4": "NF4", "max_seq_length": "Longest row in tokens"}
+LABELS = {"r": "Rank r", "backend": "Judge", "lora_alpha": "LoRA alpha", "base_url": "Base URL", "nf4": "NF4", "max_seq_length": "Longest row in tokens"}
 YES = {True: "yes", False: "no"}
 EMPTY = "empty"
 

@@ -53,7 +53,7 @@ def begin(buttons: Mapping[str, str], config: Config, estimated: bool = False) -
         st.caption(said)
     with st.container(horizontal=True):
         for each, label in buttons.items():
-            if st.button(label, type="primary" if each == verb else "secondary", key=f"{each}.submit"):
+            if parts.action(label, type="primary" if each == verb else "secondary", key=f"{each}.submit"):
                 parts.submit(each, config)
     st.code(command(verb, config, st.session_state.get(f"{verb}.preset")), language="bash", wrap_lines=True)
 

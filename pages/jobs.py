@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from core import runs
-from core.runs import Run
+from core import read_only, runs
+from core.runs import ENDED, Run
 from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
 from pages import parts
 
@@ -60,16 +60,22 @@ def detail(run_id: str, active: bool) -> None:
         st.caption(run.run_id, width="content")
     if run.status in ("queued", "running"):
         parts.how_far(run)
-        if st.button("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
+        if parts.action("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
             parts.act("cancel", job)
     if run.error:
         st.warning(plain(run.error), icon=":material/error:")
-    if run.status in ("failed", "cancelled") and st.button(
+    if run.status in ("failed", "cancelled") and parts.action(
         "Resume", key="resume", type="primary", help="Goes on from its last checkpoint."
     ):
         parts.act("resume", job)
     if run.status == "done":
         done(run)
+    if run.status in ENDED and run.parent is None and not read_only.active():
+        with st.popover("Remove", help="Asks before it removes anything."):
+            st.markdown("Its folder goes for good: tables, log, settings, and those of its stages. Adapters and merges that it made stay.")
+            if st.button("Remove it for good", key="remove"):
+                st.query_params.pop("job", None)
+                parts.act("remove", job)
     st.code(runs.log_tail(job, 15) or "The log is empty.", language=None, wrap_lines=True)
 
 

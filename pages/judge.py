@@ -80,5 +80,5 @@ else:
     )
     parts.watch("judge")
 
-st.subheader("Judge answers", anchor=False)
+parts.doing("Judge answers")
 judge_form.show()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core import console, findings, paths
+from core import console, findings, paths, read_only
 from core.console import Shelf
 from core.wording import count
 from pages import merge_console, merge_controls, merge_details, merge_play, merge_search, parts
@@ -41,8 +41,9 @@ else:
 parts.watch("merge")
 if known.infos:
     usual = merge_play.usual(known)
-    merge_controls.begin(known, usual)
-    merge_console.live(known, usual)
+    if not read_only.active():
+        merge_controls.begin(known, usual)
+        merge_console.live(known, usual)
     if merged:
         merge_details.show(merged, known, usual)
     if len(known.infos) > 1:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import charts, console, findings, merge_charts, paths, queries, results, runs
+from core import charts, console, findings, merge_charts, paths, queries, read_only, results, runs
 from core.console import Play, Shelf
 from core.merge import STRATEGIES
 from core.queries import OWN
@@ -34,8 +34,10 @@ def show(merged: list[str], shelf: Shelf, usual: Play) -> None:
     with right:
         cost(name)
     fidelity(name)
-    baked_answers.show(name, shelf, usual)
     parts.watch("export")
+    if read_only.active():
+        return
+    baked_answers.show(name, shelf, usual)
     with st.expander("Write it into the base model's weights"):
         st.caption("A whole model, which transformers and vLLM load without PEFT. Whole models are compared on the page Evaluate.")
         form.form("export", "Write a whole model", ["base", "dtype", "name"], fixed={"model": name})

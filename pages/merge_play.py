@@ -99,7 +99,7 @@ def _settings() -> None:
         st.text_area("System prompt", key="play.system_prompt", height=90, help=told, **shared)
         st.selectbox("Data", _data_files(), key="play.data", accept_new_options=True, **shared)
         if engine.find():
-            st.button("Stop the engine", key="engine.stop", on_click=engine.stop, help="Frees its memory; answers under way break off.")
+            engine.stop_button("engine.stop")
 
 
 def _data_files() -> list[str]:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import console, merge_charts, queries
+from core import console, merge_charts, queries, read_only
 from core.config import SearchConfig
 from core.console import Play
 from core.results import ALL, SurfacePoint, Trial
@@ -27,6 +27,8 @@ def show(names: list[str], usual: Play) -> None:
         st.caption(
             "A search tries mixes on validation rows, without a merge per trial where the strategy is linear. It never reads test rows."
         )
+    if read_only.active():
+        return
     with st.expander("Search for weights"):
         _first(names, usual)
         fields = ["adapters", "strategy", "objective", "trials", "limit", "surface", "data", "system_prompt"]
@@ -77,7 +79,7 @@ def _found(run: Run, trials: pd.DataFrame) -> None:
     )
     rows = event["selection"]["rows"]
     chosen = table.iloc[rows[0] if rows and rows[0] < len(table) else 0]
-    st.button(
+    parts.action(
         f"Play mix {chosen['trial']} in the console",
         key="search.play",
         help="The sliders above move to its weights. Choose another row for another mix.",

@@ -4,29 +4,36 @@ import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from core import progress, queries, results, runs, win_matrix
+from core import progress, queries, read_only, results, runs, win_matrix
 from core.config import Config
 from core.errors import UserError
 from core.results import Row
 from core.runs import Run
 from core.wording import day, duration, plain, seconds_between
+from pages import gate
 
 CHIPS = {"queued": "gray", "running": "blue", "done": "green", "failed": "orange", "cancelled": "gray"}
+ENDS = {"done": ":material/check:", "failed": ":material/error:", "cancelled": ":material/block:"}
 BUNDLED = "SmolLM2-135M-Instruct"
 LIVE_SECONDS = 2
 HERE = Path(__file__).parent
 
 
-def navigation() -> StreamlitPage:
+def navigation(position: Literal["sidebar", "hidden"] = "sidebar") -> StreamlitPage:
     """The pages in their sections; returns the one to run."""
     return st.navigation(
-        {
-            "": [st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True)],
+        position=position,
+        pages={
+            "": [
+                st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+                st.Page("pages/start.py", title="Start", icon=":material/flag:"),
+            ],
             "Build": [
                 st.Page("pages/data.py", title="Data", icon=":material/table_rows:"),
                 st.Page("pages/train.py", title="Train", icon=":material/school:"),
@@ -42,9 +49,12 @@ def navigation() -> StreamlitPage:
             "Use": [
                 st.Page("pages/playground.py", title="Playground", icon=":material/forum:"),
                 st.Page("pages/serve.py", title="Serve", icon=":material/dns:"),
+                st.Page("pages/share.py", title="Share", icon=":material/ios_share:"),
             ],
             "Work": [st.Page("pages/jobs.py", title="Jobs", icon=":material/list_alt:")],
-        }
+            "Learn": [st.Page("pages/guide.py", title="Guide", icon=":material/menu_book:")],
+        },
+        expanded=True,
     )
 
 
@@ -52,9 +62,14 @@ def app() -> None:
     """The whole app: navigation, status line, and the page; an error that the person can mend is shown as it is."""
     st.set_page_config(page_title="Lyceum", page_icon=str(HERE / "icon.svg"), layout="wide")
     st.html(HERE / "style.html")
+    if not gate.passed():
+        navigation("hidden")  # the address stays as it is for who comes in
+        gate.ask()
+        return
     page = navigation()
     with st.sidebar:
         status_line(names=page.url_path != "arena")
+        gate.ways_out()
     st.session_state["inside"] = True
     try:
         page.run()
@@ -85,7 +100,19 @@ def empty(title: str, shows: str, why: str, button: str, page: str | None = None
     if page:
         st.page_link(f"pages/{page}.py", label=button, icon=":material/arrow_forward:")
         return False
-    return st.button(button, type="primary")
+    return action(button, type="primary")
+
+
+def action(label: str, **given: Any) -> bool:
+    """A button for something that starts, changes or ends something; in read-only mode there is none."""
+    return not read_only.active() and st.button(label, **given)
+
+
+def doing(title: str) -> None:
+    """The last part of a page begins here: what can be done. In read-only mode the page ends before it."""
+    if read_only.active():
+        st.stop()
+    st.subheader(title, anchor=False)
 
 
 def chip(status: str) -> None:
@@ -203,7 +230,8 @@ def failed_line(run: Run | None) -> None:
 
 def see(run: Run) -> None:
     """A link to a failed run; to its resuming where it was cut off, not where its settings or data are at fault."""
-    said = "Resume it, or see all of it" if "--resume" in (run.error or "") else "See all of it"
+    resumable = "--resume" in (run.error or "") and not read_only.active()
+    said = "Resume it, or see all of it" if resumable else "See all of it"
     st.page_link("pages/jobs.py", label=said, icon=":material/arrow_forward:", query_params={"job": run.run_id})
 
 
@@ -271,11 +299,14 @@ def status_line(names: bool = True) -> None:
     name = str(newest.config["base_model"]) if newest else "bundled"
     base = f"Base model: {plain(BUNDLED if name == 'bundled' else Path(name).name)}  \n" if names else ""
     st.caption(f"{base}Device: {device()}")
+    if read_only.active():
+        st.badge("Read-only", color="gray", icon=":material/visibility:")
     live(lambda: _status(names), bool(active))
 
 
 def _status(names: bool) -> None:
     running, queued = runs.listing(status="running"), runs.listing(status="queued")
+    _announce([run.run_id for run in [*running, *queued] if run.parent is None], names)
     running = [run for run in running if not any(other.parent == run.run_id for other in running)]
     for run in running:
         said = progress.latest(run.run_id)
@@ -285,6 +316,17 @@ def _status(names: bool) -> None:
         st.caption(f"{len(queued)} waiting")
     if not running and not queued:
         st.caption("No job is running.")
+
+
+def _announce(active: list[str], names: bool) -> None:
+    """A toast for each job that has ended since this session last looked."""
+    ended = [run_id for run_id in st.session_state.get("active", []) if run_id not in active]
+    st.session_state["active"] = active
+    for run in runs.listing():
+        if run.run_id in ended:
+            took = f" after {duration(seconds_between(run.started_at, run.finished_at))}" if run.started_at else ""
+            why = f": {plain(run.error)}" if run.error and names else ""
+            st.toast(f"{run.verb} {run.status}{took}{why}", icon=ENDS.get(run.status), duration="long")
 
 
 def device() -> str:

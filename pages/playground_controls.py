@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from core import playground
+from core import playground, read_only
 from core.playground import Play
 from core.presets import GENERATION
 from core.serve import names
@@ -110,12 +110,14 @@ def settings(categories: Sequence[str], running: bool) -> None:
         for place, (name, (label, low, high, step, usual)) in zip(st.columns(2) * 2, _NUMBERS.items(), strict=True):
             stands = str(named.get(name, usual))
             place.number_input(label, low, high, step=step, value=None, key=f"{KEY}.{name}", placeholder=stands, **KEPT)
+        if read_only.active():
+            st.caption(f"In this demo answers end at {read_only.LONGEST_ANSWER} tokens.")
         told = "{category} stands for the category below, or else for an adapter's own; a model with neither then gets no system prompt."
         st.text_area("System prompt", key=f"{KEY}.system_prompt", height=90, help=told, **KEPT)
         known = list(dict.fromkeys(["", *categories, st.session_state[f"{KEY}.category"]]))
         st.selectbox("Category", known, format_func=lambda name: name or "none", key=f"{KEY}.category", accept_new_options=True, **KEPT)
         if running:
-            st.button("Stop the engine", key=f"{KEY}.engine.stop", on_click=engine.stop, help="Frees its memory; answers break off.")
+            engine.stop_button(f"{KEY}.engine.stop")
 
 
 _NUMBERS = {

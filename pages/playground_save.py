@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core import saved_questions
+from core import read_only, saved_questions
 from core.errors import UserError
 from core.playground import Play
 from core.who_answers import Cast
@@ -19,6 +19,8 @@ ONE = "general"
 
 def show(play: Play, cast: Cast, categories: Sequence[str]) -> None:
     """Question, reference, category, and the button; then what was saved so far."""
+    if read_only.active():
+        return
     with st.popover("Save", icon=":material/bookmark_add:", disabled=not play.questions):
         st.caption("A question with the answer that you think right, as a row of your own evaluation set.")
         turns = list(reversed(range(len(play.questions))))

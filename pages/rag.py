@@ -78,7 +78,7 @@ else:
     )
     parts.watch("rag")
 
-st.subheader("Ask documents", anchor=False)
+parts.doing("Ask documents")
 rag_live.box(run if compared else None)
 st.subheader("Compare pipelines", anchor=False)
 st.caption(plain("All answers are made by one job, which goes on where it was broken off."))

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import serve_charts, serving
 from core.errors import UserError
-from core.serve import client
+from core.serve import client, resident
 from core.serve.resident import Engine
 from core.serving import Health
 from core.wording import MISSING, count, day, duration, plain, seconds_between, three
@@ -93,7 +93,11 @@ def _models(health: Health, offers: list[str]) -> None:
 def _about(found: Engine, health: Health) -> None:
     """Where and since when; for vLLM how often it was restarted, and what it said last."""
     up = duration(seconds_between(health["started_at"]))
-    facts = [f"Device: {health['device']}", f"process {found.pid}", f"started {day(health['started_at'])}, {up} ago"]
+    facts = [
+        f"Device: {health['device']}",
+        f"process {found.pid}" if found.pid else "elsewhere",
+        f"started {day(health['started_at'])}, {up} ago",
+    ]
     if health["engine"] == "vllm":
         facts.append(f"restarted {count(health['restarts'], 'time')}")
     st.caption(plain(", ".join(facts) + "."))
@@ -110,7 +114,9 @@ def log(opened: bool = False) -> None:
 
 
 def end(found: Engine, health: Health | None = None) -> None:
-    """The button that ends the engine, with what becomes of answers under way."""
+    """The button that ends the engine, with what becomes of answers under way; none where it can't be ended from here."""
+    if not resident.ours():
+        return
     with st.popover("Stop the engine", icon=":material/stop_circle:"):
         running = health["answers"] if health else 0
         st.write(
@@ -122,5 +128,5 @@ def end(found: Engine, health: Health | None = None) -> None:
         pressed = st.button("Stop it", key="serve.stop", type="primary")
     if pressed:
         with st.spinner(f"Stopping the engine on {plain(Path(found.base_model).name)}", show_time=True):
-            engine.stop()
+            resident.stop()
         st.rerun()

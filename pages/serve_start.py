@@ -53,6 +53,9 @@ class Start:
 
 def show() -> None:
     """What there is to see while no engine answers."""
+    if not resident.ours():
+        engine.absent()
+        return
     if _under_way():
         st.fragment(_starting, run_every=parts.LIVE_SECONDS)()
         return

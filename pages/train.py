@@ -96,7 +96,7 @@ elif parts.empty(
 ):
     parts.submit("train", TrainConfig())
 
-st.subheader("Train adapters", anchor=False)
+parts.doing("Train adapters")
 known = {
     "data": form.datasets(),
     "categories": ["each", "pooled"],

@@ -32,7 +32,7 @@ def actions(run: Run) -> None:
         with st.expander("Last lines of its log"):
             st.code(runs.log_tail(run.parent or run.run_id) or "The log is empty.", language=None, wrap_lines=True)
     with st.container(horizontal=True):
-        if run.status in ("failed", "cancelled") and st.button(
+        if run.status in ("failed", "cancelled") and parts.action(
             "Resume", key="train_resume", type="primary", help="Goes on from its last checkpoint; one that was cancelled starts anew."
         ):
             parts.act("resume", run.parent or run.run_id)
@@ -47,7 +47,7 @@ def _clone(run: Run) -> None:
     except ValueError as error:  # a setting that today's config refuses
         st.caption(f"Its settings can't be cloned: {plain(str(error))}")
         return
-    st.button("Clone", key="train_clone", help="Puts its settings into the form below.", on_click=form.clone, args=("train", config))
+    parts.action("Clone", key="train_clone", help="Puts its settings into the form below.", on_click=form.clone, args=("train", config))
 
 
 def adapters(run: Run, names: list[str]) -> None:

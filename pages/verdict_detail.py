@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import pair_metrics, verdict_findings
+from core import pair_metrics, read_only, verdict_findings
 from core.errors import UserError
 from core.runs import Run
 from core.verdict_table import VerdictTable
@@ -84,6 +84,8 @@ def vote(verdict: pd.Series) -> None:
     mine = said[said["pair"] == verdict["pair"]]
     told = [f"{row.reviewer}: {SHORT[row.verdict]}{'' if row.blind else ' (not blind)'}" for row in mine.itertuples()]
     st.caption(plain(f"People: {listed(told)}." if told else "No person has said anything of this pair."))
+    if read_only.active():
+        return
     left, right = st.columns(2)
     name = left.text_input("Your name", key="reviewer", bind="query-params", placeholder="needed to vote")
     reason = right.text_input("Reason", key="vote_reason", placeholder="optional")

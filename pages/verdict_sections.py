@@ -130,7 +130,7 @@ def ask_people(run: Run) -> None:
     answers = run.config.get("answers")
     if not run.outputs.get("answers") or answers is None:
         return
-    if st.button("Ask people", key="ask-people", icon=":material/how_to_vote:", help="Opens a round of the arena on the same answers."):
+    if parts.action("Ask people", key="ask-people", icon=":material/how_to_vote:", help="Opens a round of the arena on the same answers."):
         config = ArenaConfig(answers=run.outputs["answers"], base=run.outputs["base"], candidate=run.outputs["candidate"])
         parts.submit("arena", config)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core import exports, judging, paths, queries, results, verdict_findings, verdict_table
+from core import exports, judged_runs, judging, paths, queries, results, verdict_findings, verdict_table
 from core.results import AuditFigure, Flag, Row, Theme, Verdict
 from core.runs import Run
 from core.verdict_findings import Judged
@@ -17,8 +17,6 @@ from pages import parts
 VERDICTS = "verdicts.csv"
 LONG = ["base_prediction", "candidate_prediction", "first_reply", "second_reply", "rationale"]
 """Columns that counting verdicts does not need."""
-MOST_AUDITED = 5_000
-"""Verdicts that a page audits by itself; `python -m core audit` takes all."""
 State = tuple[tuple[str, int, int], ...]
 """Paths of tables with when they changed and their sizes."""
 
@@ -137,31 +135,14 @@ def _opened(state: State) -> VerdictTable:
 
 @st.cache_resource(show_spinner="Counting the verdicts", max_entries=16)
 def _judged(state: State) -> dict[str, Judged]:
-    from core.judge import audit
-
-    rows, card = _rows(state[:1]).drop(columns=LONG), _card(state)
-    found = {}
-    for judge in dict.fromkeys(rows["judge"]):
-        mine, figures = rows[rows["judge"] == judge], card[card["judge"] == judge]
-        rates = judging.win_rates(mine)
-        sentence, cost = verdict_findings.verdicts(rates, mine), verdict_findings.cost(mine)
-        found[str(judge)] = Judged(str(judge), rates, figures, audit.lights(list(figures.itertuples())), sentence, cost)
-    return found
+    return judged_runs.by_judge(_rows(state[:1]).drop(columns=LONG), _card(state))
 
 
 @st.cache_resource(show_spinner="Auditing the judge", max_entries=16)
 def _card(state: State) -> pd.DataFrame:
-    """audit.csv; of a run from before there were audits the same worked out now, of a large one from a sample of its questions."""
-    from core.judge import audit
-
+    """audit.csv; of a run from before there were audits the same worked out now."""
     written = _read(state, "audit.csv", AuditFigure)
-    if len(written):
-        return written
-    rows = _rows(state[:1])
-    part = verdict_table.sample(rows, MOST_AUDITED)
-    card = pd.DataFrame(audit.card(part, 0), columns=AuditFigure.columns())
-    sampled = f" From {len(part):,} of {len(rows):,} verdicts." if len(part) < len(rows) else ""
-    return card.assign(note=card["note"] + sampled)
+    return written if len(written) else judged_runs.audited(_rows(state[:1]))
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

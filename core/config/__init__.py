@@ -10,7 +10,9 @@ from core.config.fields import ComputeConfig, Config, DataConfig, DatasetConfig,
 from core.config.judge import ArenaConfig, AuditConfig, ClaimsConfig, JudgeConfig, PairsConfig
 from core.config.merge import ExportConfig, MergeConfig, RouteConfig, SearchConfig
 from core.config.rag import IndexConfig, RagConfig
+from core.config.report import ReportConfig
 from core.config.serve import ServeConfig
+from core.config.study import StudyConfig
 from core.config.train import PlanConfig, TrainConfig
 from core.judge import BACKENDS
 from core.merge import ROUTERS, STRATEGIES
@@ -39,9 +41,11 @@ __all__ = [
     "PairsConfig",
     "PlanConfig",
     "RagConfig",
+    "ReportConfig",
     "RouteConfig",
     "SearchConfig",
     "ServeConfig",
+    "StudyConfig",
     "TrainConfig",
 ]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.config.fields import ModelConfig, Seed, Some, one_of
+from core.config.fields import ModelConfig, Names, Seed, Some, one_of
 from core.metrics import METRICS
 
 
@@ -15,6 +15,8 @@ class EvaluateConfig(ModelConfig):
     """Models: 'base', adapters, merges, routes, whole models, PEFT folders by name; 'all': base and everything made on this base model."""
     split: Literal["train", "validation", "test", "all"] = "test"
     """Which rows are asked. all: every row, for questions that nobody trained on, such as those saved in the playground."""
+    categories: Names = ()
+    """Categories that are asked. Empty: all."""
     limit: int | None = Field(None, ge=1)
     """At most this many rows per category."""
     general: str | None = None

@@ -35,7 +35,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     """
     dataset = read(config)
     split = "" if config.split == EVERY else config.split
-    questions = dataset.select(split, limit=config.limit)
+    categories = config.categories or tuple(dataset.categories)
+    questions = dataset.select(split, categories, config.limit)
     if not questions:
         raise UserError(
             f"The {config.split} split of {config.data} has no row, so there is nothing to ask. Choose another split or more data."
@@ -56,7 +57,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
     with by_vllm.ready(config, workspace) as writer:
         answers = answer(config, base, models, [*questions, *others], workspace, writer)
     workspace.say(f"Scoring {len(answers)} answers: {', '.join(config.metrics)}.")
-    empty = {category: dataset.empty_reason(category, split) for category in dataset.categories}
+    empty = {category: dataset.empty_reason(category, split) for category in categories}
     empty |= {results.GENERAL: ""} if others else {}
     measures = measure(of_answers(answers, base, config.encoder, config.max_seq_length), config.metrics, workspace.say)
     scores, rows = score(answers, measures, empty, config.seed), [model.row for model in models]

@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import paths, runs
+from core import paths, read_only, runs
 from core.errors import UserError, explained
 from core.jobs import endings, launch
 from core.jobs.configure import configure
@@ -32,6 +32,7 @@ PACKAGES = (
 
 def main(run_id: str) -> None:
     """Claim the queued run and execute it. A run that is no longer queued (just cancelled) is left alone."""
+    read_only.refuse("Starting a job")
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)

@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from core import paths, runs
+from core import paths, read_only, runs
 from core.config import Config
 from core.errors import UserError
 from core.jobs import endings, locks
@@ -51,6 +51,7 @@ LOOK_SECONDS = 2.0
 
 def submit(verb: str, config: Config, processes: int = 1) -> Run:
     """Queue a job and start its worker. Returns at once. `processes`: as many as a launcher has started for it."""
+    read_only.refuse("Starting a job")
     run = runs.new(verb, config.model_dump(mode="json"), lane=VERBS[verb].lane, processes=processes)
     descriptor = locks.take(run.run_id)
     try:
@@ -66,6 +67,7 @@ def submit(verb: str, config: Config, processes: int = 1) -> Run:
 
 def resume(run_id: str, processes: int = 1) -> Run:
     """Queue a failed or cancelled run again, in its own folder; one that waits or runs goes on; one that is done stays done."""
+    read_only.refuse("Resuming a job")
     reconcile()
     until = time.monotonic() + TERM_SECONDS + KILL_SECONDS
     while (run := _job(runs.read(run_id))).status in ("failed", "cancelled"):
@@ -80,6 +82,7 @@ def resume(run_id: str, processes: int = 1) -> Run:
 
 def cancel(run_id: str) -> Run:
     """Take a waiting job out of the queue, or end a running one within 5 s. What it half made is removed, its log remains."""
+    read_only.refuse("Cancelling a job")
     reconcile()
     with runs.locked(run_id):
         before = _job(runs.read(run_id))
@@ -95,6 +98,7 @@ def cancel(run_id: str) -> Run:
 
 def remove(run_id: str) -> None:
     """Remove the folder of a run that has ended, and those of its stages. What it published stays."""
+    read_only.refuse("Removing a run")
     reconcile()
     run = runs.read(run_id)
     if run.status not in ENDED:
@@ -106,9 +110,11 @@ def remove(run_id: str) -> None:
 def reconcile() -> list[Run]:
     """Look after what killed processes left: mark dead runs as failed, give a queued one without a worker a new one.
 
-    Returns the runs that wait or run, newest first.
+    Returns the runs that wait or run, newest first. In read-only mode it only looks: runs are another process's to mend.
     """
     active = [run for run in runs.listing() if run.status in ("queued", "running")]
+    if read_only.active():
+        return active
     for run in active:
         if run.status == "running":
             endings.fail_if_dead(run.run_id)

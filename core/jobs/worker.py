@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from core import runs
+from core import read_only, runs
 from core.jobs import endings, locks
 from core.runs import Run
 
@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 0.1
 
 def main(run_id: str, descriptor: int) -> None:
     """Detach, wait for the turn, run the job in a child, and say so if the child could not say itself how it ended."""
+    read_only.refuse("Starting a job")
     if os.fork():
         os._exit(0)
     lane = wait_for_turn(run_id)

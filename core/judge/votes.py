@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import paths, results, runs
+from core import paths, read_only, results, runs
 from core.errors import UserError, explained
 from core.results import Vote
 
@@ -46,6 +46,7 @@ def vote_openly(verdict: Mapping[str, Any], reviewer: str, word: str, reason: st
 
     `verdict`: a row of verdicts.csv; `word`: base, fine-tuned or tie.
     """
+    read_only.refuse("A vote beside a verdict")
     choice = {"base": "left", "fine-tuned": "right", "tie": "tie"}[word]
     row = made(str(verdict["run"]), reviewer, verdict, "base", choice, reason=reason)
     with appending(row.round) as file:
@@ -104,8 +105,12 @@ def read_locked(file: Path) -> "pd.DataFrame":
 @contextmanager
 def appending(run_id: str) -> Iterator[int]:
     """The descriptor of a run's votes.csv; nobody else adds to it within."""
-    descriptor = os.open(runs.folder(run_id) / VOTES, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
+        descriptor = os.open(runs.folder(run_id) / VOTES, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise explained(error) from None
+    try:
+        read_only.voting(os.fstat(descriptor).st_size)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:

@@ -11,7 +11,7 @@ from core.wording import three
 
 PER_ANSWER = ("bertscore_f1", "chrf", "rougeL")
 """Figures that answer_scores.csv has of each answer."""
-TABLE = ("perplexity", "bertscore_f1", "bleu", "chrf", "rougeL")
+TABLE = tuple(row.headline for row in METRICS.values() if row.headline)
 """Figures of the table that an evaluation ends with."""
 
 

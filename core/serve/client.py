@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from core import read_only
 from core.errors import UserError
 from core.serve.resident import Engine
 
@@ -20,8 +21,10 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 600.0
 """How long a stream may say nothing: the model may have to be loaded first."""
 
-LOCAL: dict[str, Any] = {"trust_env": False, "verify": False}
-"""No proxy and no certificates: it is plain HTTP on this machine, and reading certificates would cost more than an answer's start."""
+
+def _plainly(engine: Engine) -> dict[str, Any]:
+    """No proxy; and no certificates where it is plain HTTP: reading them would cost more than an answer's start."""
+    return {"trust_env": False, "verify": engine.address.startswith("https:")}
 
 
 def shown(engine: Engine) -> dict[str, str]:
@@ -32,7 +35,7 @@ def shown(engine: Engine) -> dict[str, str]:
 def health(engine: Engine) -> dict[str, Any]:
     """base_model, device, adapters (names), loaded, busy (a sentence; empty: nobody else computes), answers and losses under way."""
     try:
-        reply = httpx.get(f"{engine.address}/health", headers=shown(engine), timeout=CONNECT_SECONDS, **LOCAL)
+        reply = httpx.get(f"{engine.address}/health", headers=shown(engine), timeout=CONNECT_SECONDS, **_plainly(engine))
         return dict(_checked(reply).json())
     except httpx.HTTPError as error:
         raise _gone(error) from None
@@ -46,6 +49,7 @@ def answers(engine: Engine, session: str, rows: list[dict[str, Any]], **fields: 
     Events: {key, text} (what is new), {key, merging} (share done of a temporary adapter), {key, done, tokens} (done: stop, length or
     superseded by a newer request of the session), {key, error} (a sentence: this row can't be answered).
     """
+    read_only.refuse("The console")
     return _events(engine, "/console/answers", {"session": session, "rows": rows, **fields})
 
 
@@ -57,6 +61,7 @@ def losses(engine: Engine, session: str, mixes: list[dict[str, Any] | None], **f
     of the rows since the last such event, by row)}, {mix, merging}, {mix, error},
     {note} (rows that are left out, and why), {done: "all" | "superseded"}.
     """
+    read_only.refuse("The console")
     return _events(engine, "/console/losses", {"session": session, "mixes": mixes, **fields})
 
 
@@ -68,13 +73,14 @@ def rag_answers(engine: Engine, session: str, settings: dict[str, Any], **fields
     text, score, read (False: there was no room for it)}], seconds, tokens (of the prompt)}, then those of `answers`; their key is the
     pipeline.
     """
+    read_only.refuse("Asking documents")
     return _events(engine, "/rag/answers", {"session": session, "settings": settings, **fields})
 
 
 def models(engine: Engine) -> list[str]:
     """Names of the models that the engine offers, base first. Mixes of adapters are not listed."""
     try:
-        reply = httpx.get(f"{engine.address}/v1/models", headers=shown(engine), timeout=CONNECT_SECONDS, **LOCAL)
+        reply = httpx.get(f"{engine.address}/v1/models", headers=shown(engine), timeout=CONNECT_SECONDS, **_plainly(engine))
         return [str(each["id"]) for each in _checked(reply).json()["data"]]
     except httpx.HTTPError as error:
         raise _gone(error) from None
@@ -92,7 +98,7 @@ def shares(engine: Engine, request: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         where, timeout = f"{engine.address}/console/shares", httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
-        return dict(_checked(httpx.post(where, json=dict(request), headers=shown(engine), timeout=timeout, **LOCAL)).json())
+        return dict(_checked(httpx.post(where, json=dict(request), headers=shown(engine), timeout=timeout, **_plainly(engine))).json())
     except httpx.HTTPError as error:
         raise _gone(error) from None
 
@@ -100,7 +106,8 @@ def shares(engine: Engine, request: Mapping[str, Any]) -> dict[str, Any]:
 def _events(engine: Engine, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     timeout = httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
     try:
-        with httpx.stream("POST", f"{engine.address}{path}", json=request, headers=shown(engine), timeout=timeout, **LOCAL) as reply:
+        where, how = f"{engine.address}{path}", {"timeout": timeout, **_plainly(engine)}
+        with httpx.stream("POST", where, json=request, headers=shown(engine), **how) as reply:
             if reply.status_code != 200:
                 reply.read()
             for data in _data(_checked(reply)):

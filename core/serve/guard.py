@@ -9,9 +9,8 @@ import json
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,18 +18,19 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import paths, runs
+from core import paths, read_only, runs
 from core.config import ServeConfig
 from core.config.serve import HOME_HOSTS, KEY_VARIABLE
 from core.errors import UserError
+from core.rates import Rates
 from core.serve.refusals import Refusal, reply
 
 SHORTEST_KEY = 16
 """Characters of a key; shorter ones can be guessed."""
-KNOWN_CALLERS = 10_000
-"""Callers whose rate is remembered, those who asked last."""
 MEGABYTE = 1_000_000
 LOGGED = ("/v1/", "/openai/v1/")
+OPEN_TO_VISITORS = ("/health", "/v1/", "/openai/v1/", "/console/shares")
+"""How the addresses begin that an engine in read-only mode answers: what the playground asks, and OpenAI's API."""
 
 
 @dataclass
@@ -41,25 +41,6 @@ class Traffic:
     """Those with a body; what only looks is not counted."""
     refused: int = 0
     """Replies with a status of 400 and above."""
-
-
-@dataclass
-class Rates:
-    """How many requests each caller may make (token bucket): a minute's worth at once, and then as many as the minute gives back."""
-
-    per_minute: int
-    _left: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
-    """By caller: requests left, and when that was."""
-
-    def wait(self, caller: str, now: float) -> float:
-        """Seconds until the caller may ask; 0: now, and it is counted."""
-        left, since = self._left.pop(caller, (float(self.per_minute), now))
-        left = min(self.per_minute, left + (now - since) * self.per_minute / 60)
-        free = left >= 1
-        self._left[caller] = (left - free, now)
-        if len(self._left) > KNOWN_CALLERS:
-            self._left.popitem(last=False)
-        return 0.0 if free else (1 - left) * 60 / self.per_minute
 
 
 def keys(config: ServeConfig) -> tuple[str, ...]:
@@ -100,6 +81,7 @@ class Guard:
         self._traffic.requests += scope["method"] == "POST"
         try:
             self._check_caller(scope)
+            _check_open(scope["path"])
             body = await self._body(scope, receive)
             if body is not None and self._config.log_requests and scope["path"].startswith(LOGGED):
                 _log(scope, body)
@@ -161,6 +143,12 @@ class Guard:
             await send(message)
 
         return counted
+
+
+def _check_open(path: str) -> None:
+    """Raises Refusal for what is no visitor's to ask, such as an index of a folder's documents."""
+    if read_only.active() and not path.startswith(OPEN_TO_VISITORS):
+        raise Refusal(f"{path[:100]} is off: this engine is read-only ({read_only.VARIABLE}=1). It answers the playground.", 403)
 
 
 def _host_of(origin: str) -> str | None:

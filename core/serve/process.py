@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from core import runs
+from core import read_only, runs
 from core.config import ServeConfig
 from core.config.serve import HOME_HOSTS
 from core.errors import UserError
@@ -85,6 +85,7 @@ def _reachable(host: str) -> str:
 
 def main(words: list[str]) -> int:
     """Detached: fork away with the lock, and let the log begin anew."""
+    read_only.refuse("Starting an engine")
     lock = locks.try_to_take(resident.LOCK)
     if lock is None:
         return resident.OTHER_LIVES

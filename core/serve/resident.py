@@ -1,5 +1,6 @@
 """Find, start and stop the engine of this LYCEUM_HOME: one process, which says where it is in results/.engine.json.
 
+Where LYCEUM_ENGINE_URL names an engine elsewhere (elsewhere.py), that one is found, and neither started nor stopped from here.
 That file is locked (flock) by the process that wrote it, for as long as it lives: a file that nobody holds was left by a dead one.
 A second lock, results/.locks/engine.lock, lets one engine live at a time.
 """
@@ -12,13 +13,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from core import paths
+from core import paths, read_only
 from core.config import ServeConfig
 from core.errors import UserError, explained
 from core.jobs import locks
+from core.serve import elsewhere
 
 LOCK = "engine"
 OTHER_LIVES = 3
@@ -35,18 +37,22 @@ class Engine:
     address: str
     """Such as http://127.0.0.1:40123."""
     pid: int
+    """0: of an engine elsewhere."""
     base_model: str
     started_at: str
     kind: str = "lyceum"
     """lyceum or vllm: who computes."""
-    token: str = ""
-    """What this home's own processes show in place of a key."""
+    token: str = field(default="", repr=False)
+    """What this home's own processes show in place of a key; of an engine elsewhere, the key."""
     grace_seconds: float = 0.0
     """How long it lets answers under way finish when it is asked to end."""
 
 
 def find() -> Engine | None:
     """The engine that lives, or None."""
+    if elsewhere.address():
+        found = elsewhere.find()
+        return Engine(pid=0, **found) if found else None
     try:
         with _file().open("rb") as file:
             try:
@@ -65,6 +71,7 @@ def start(config: ServeConfig | None = None) -> Engine:
     """
     if engine := find():
         return _on_base(engine, config)
+    _check_ours("Starting")
     launched, until = False, time.monotonic() + START_SECONDS
     while (engine := find()) is None:
         lives = locks.held(LOCK)
@@ -78,6 +85,7 @@ def start(config: ServeConfig | None = None) -> Engine:
 
 def stop() -> bool:
     """End the engine, which first finishes the answers under way, within its grace. False when there was none."""
+    _check_ours("Stopping")
     engine = find()
     if engine is None:
         return False
@@ -112,6 +120,20 @@ def announce(engine: Engine) -> int:
 def withdraw() -> None:
     """Take the word back, when the engine ends by itself."""
     _file().unlink(missing_ok=True)
+
+
+def ours() -> bool:
+    """Whether this process may start and stop the engine."""
+    return not elsewhere.address() and not read_only.active()
+
+
+def _check_ours(doing: str) -> None:
+    read_only.refuse(f"{doing} the engine")
+    if address := elsewhere.address():
+        raise UserError(
+            f"{elsewhere.VARIABLE} names an engine elsewhere, {address}, and it can't be started or stopped from here. "
+            f"Do that on its own machine, or unset {elsewhere.VARIABLE}."
+        )
 
 
 def _on_base(engine: Engine, config: ServeConfig | None) -> Engine:

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 def add_low_rank(y: Tensor, x: Tensor, A: Sequence[Tensor], B: Sequence[Tensor], sizes: Sequence[int], scale: float) -> Tensor:
     """y + scale * x A B, in place where autograd allows.
 
-    y [..., out] and x [..., in] hold the same tokens; of them `sizes[k]` belong to A[k] [in, r] and B[k] [r, out], in that order.
+    y [..., out] and x [..., in] hold the same tokens; of them `sizes[k]` belong to A[k], [in, r], and B[k], [r, out], in that order.
     A single A or B is common to all. Factors may have another precision than y: they are cast, their gradients are not.
     """
     result: Tensor = _LowRank.apply(y, x, list(sizes), scale, len(A), *A, *B)
@@ -60,7 +60,7 @@ def _gradients(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
 
 
 def segment_product(x: Tensor, matrices: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-    """x [tokens, in] times matrices[k] [in, out] on its stretch of tokens -> [tokens, out]. A single matrix is common to all."""
+    """x [tokens, in] times matrices[k], [in, out], on its stretch of tokens -> [tokens, out]. A single matrix is common to all."""
     if len(matrices) == 1:
         return x @ matrices[0]
     if _even(sizes):

@@ -7,8 +7,8 @@ import sys
 from core import paths
 
 LIGHT = [
-    *("__main__", "config", "demo", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results"),
-    *("runs", "stats", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
+    *("__main__", "config", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results"),
+    *("runs", "stats", "study", "study_plan", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
     *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
     *("judging", "judge.expected", "pair_metrics", "verdict_findings", "verdict_table", "word_diff", "word_overlap"),
     *("model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),

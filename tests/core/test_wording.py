@@ -47,3 +47,9 @@ def test_marked_words_stand_in_order_in_the_reference_and_nothing_is_lost() -> N
     assert "".join(part for part, _ in parts) == text
     assert [part for part, shared in parts if shared] == ["The", "Cat,", "sat"]
     assert [part for part, shared in wording.marked("b a", "a b") if shared] in (["a"], ["b"])
+
+
+def test_expected_times_are_told_no_finer_than_they_are_known():
+    assert [wording.roughly(each) for each in (0.2, 59, 95, 463, 5399, 5401, 7200, 400_000)] == [
+        *("1 s", "59 s", "2 min", "8 min", "90 min", "1.5 h", "2 h", "111.1 h")
+    ]

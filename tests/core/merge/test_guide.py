@@ -1,4 +1,4 @@
-"""docs/merging.md says what the tables and configs say. On failure the expected rows stand in the message."""
+"""docs/merging.md names fields and measures that exist. Its tables of strategies and routers are made from the code (tests/docs)."""
 
 import re
 
@@ -6,8 +6,6 @@ import pytest
 
 from core import paths
 from core.config import MergeConfig, SearchConfig
-from core.merge import ROUTERS, STRATEGIES
-from core.registry import Entry
 from core.results import Fidelity
 
 
@@ -20,12 +18,6 @@ def rows(guide: str, first: str) -> list[str]:
     return re.search(rf"^\| {first} \|.*\n\|[-|]+\|\n((?:\|.*\n)*)", guide, re.MULTILINE).group(1).splitlines()
 
 
-@pytest.mark.parametrize(("first", "table"), [("strategy", STRATEGIES), ("router", ROUTERS)])
-def test_tables_are_those_of_the_code(guide: str, first: str, table: dict[str, Entry]) -> None:
-    expected = [f"| `{name}` | {row.label}. {row.summary} | {row.use_when} | {row.reference} |" for name, row in table.items()]
-    assert rows(guide, first) == expected, "\n" + "\n".join(expected)
-
-
 def test_measures_are_those_of_the_table(guide: str) -> None:
     named = re.findall(r"^\| `(\w+)`", "\n".join(rows(guide, "measure")), re.MULTILINE)
     source = (paths.PROJECT / "core" / "results" / "merging.py").read_text(encoding="utf-8")
@@ -35,5 +27,5 @@ def test_measures_are_those_of_the_table(guide: str) -> None:
 
 def test_fields_that_it_names_exist(guide: str) -> None:
     known = {*MergeConfig.model_fields, *SearchConfig.model_fields}
-    named = set(re.findall(r"--(\w+)", guide)) - {"preset", "router", "model", "base"}
+    named = set(re.findall(r"--(\w+)", guide)) - {"preset", "router", "model", "base", "help"}
     assert named <= known

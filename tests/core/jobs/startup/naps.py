@@ -82,5 +82,5 @@ NAPS = {
     "nap": Verb(NapConfig, "naps:run", "device"),
     "desk-nap": Verb(NapConfig, "naps:run", "desk"),
     "shared-nap": Verb(NapConfig, "naps:run", "device", shared=True),
-    "tiny-demo": Verb(DemoConfig, "tiny_demo:run", "device"),
+    "tiny-demo": Verb(DemoConfig, "tiny_study:demo", "device"),
 }

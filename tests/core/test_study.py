@@ -1,28 +1,29 @@
-"""The demo on a tiny base model: killed half-way, looked at, resumed; and its preset."""
+"""A study on a tiny base model, as the demo is one: killed half-way, looked at, resumed."""
 
 import json
 import time
 
 import pytest
 
-from core import adapter, demo, paths, results, runs
+from core import adapter, paths, results, runs
 from core.config import DemoConfig
 from core.jobs import local
-from core.presets import PRESETS
+from core.presets import PRESETS, STUDY
 from core.verbs import VERBS
 
+TITLES = ["data", "train own", "train pooled", "merge linear", "evaluate", "judge own", "judge pooled", "judge merged", "report"]
 NAMES = ["demo-cynic", "demo-hacker", "demo-lexicon"]
 
 
 @pytest.fixture
-def tiny_preset(tiny_base, tiny_data, monkeypatch):
+def tiny_study(tiny_base, tiny_data, monkeypatch):
     where = {"data": str(tiny_data), "base_model": str(tiny_base)}
-    evaluate = where | {"limit": 1, "max_new_tokens": 4, "metrics": ["bleu"]}
-    preset = {"train": where | {"max_steps": 2, "device": "cpu"}, "evaluate": evaluate}
-    monkeypatch.setenv("TINY_PRESET", json.dumps(preset))
+    evaluate = {"limit": 1, "max_new_tokens": 4, "metrics": ["perplexity", "bleu"], "device": "cpu"}
+    tiny = {"where": where, "train": {"max_steps": 2, "device": "cpu"}, "evaluate": evaluate}
+    monkeypatch.setenv("TINY_STUDY", json.dumps(tiny))
 
 
-def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tiny_preset, process, until):
+def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tiny_study, process, until):
     run = local.submit("tiny-demo", DemoConfig())
     evaluation = _stage(run, "evaluate")
     for module in ("worker", "execute"):
@@ -31,19 +32,20 @@ def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tin
     assert runs.read(evaluation.run_id).status == "failed" and not (evaluation.path / "scores.csv").exists()
     for folder in (paths.adapters() / name for name in NAMES):
         assert adapter.read(folder).rank == 8, "what is there is complete"
-    first = {stage.verb: stage for stage in runs.listing(parent=run.run_id)}
+    first = {_title(stage): stage for stage in runs.listing(parent=run.run_id)}
 
     local.resume(run.run_id)
     done = until(run, "done", seconds=90)
-    again = {stage.verb: stage for stage in runs.listing(parent=run.run_id)}
-    assert again["train"] == first["train"], "what was done is not done again"
+    again = {_title(stage): stage for stage in runs.listing(parent=run.run_id)}
+    assert all(again[title] == first[title] for title in TITLES[:4]), "what was done is not done again"
     assert again["evaluate"].run_id == evaluation.run_id and {stage.status for stage in again.values()} == {"done"}
-    assert sorted(path.name for path in paths.adapters().iterdir()) == NAMES
-    assert sorted(path.name for path in paths.merged_adapters().iterdir()) == ["demo-linear", "demo-svd"]
+    assert sorted(path.name for path in paths.adapters().iterdir()) == [*NAMES, "demo-pooled"]
+    assert [path.name for path in paths.merged_adapters().iterdir()] == ["demo-merged"]
     answers = results.read(evaluation.path / "answers.csv", results.Answer)
-    assert set(answers["model"]) == {"base", *NAMES, "demo-linear", "demo-svd"}
+    assert set(answers["model"]) == {"base", *NAMES, "demo-pooled", "demo-merged"}
     assert len(answers) == 6 * len(set(answers["question"]))
-    assert list(done.outputs) == list(demo.ENDS) and done.outputs["judge own"]["verdicts"].endswith("verdicts.csv")
+    assert list(done.outputs) == TITLES and done.outputs["judge own"]["verdicts"].endswith("verdicts.csv")
+    assert done.outputs["report"]["html"].endswith("report.html")
     shares = [event["done"] for event in runs.read_events(run.run_id, "progress")]
     assert shares[-1] == 100 and min(shares) > 0
 
@@ -52,7 +54,14 @@ def test_the_presets_are_ones_that_the_configs_take():
     for verb, named in PRESETS.items():
         for fields in named.values():
             VERBS[verb].config(**fields)
-    assert list(demo.ENDS.values()) == sorted(demo.ENDS.values()) and demo.ENDS["judge linear"] == 100
+    for size in STUDY.values():
+        for verb, fields in size.items():
+            VERBS[verb].config(**fields)
+
+
+def _title(stage):
+    """A stage by its verb and what it makes, whichever study it belongs to."""
+    return f"{stage.verb} {stage.config.get('name') or stage.config.get('candidate') or ''}".strip()
 
 
 def _stage(run, verb):

@@ -1,0 +1,80 @@
+"""The whole road on one dataset, as one job: report on the data, train, merge, evaluate, judge, and the bundle. The demo is a small one.
+
+Each stage is a run of its own, executed here, in the study's process; a resumed study skips the stages that are done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core import runs
+from core.config import Config, DataConfig, DemoConfig, StudyConfig
+from core.data.read import read
+from core.jobs import execute
+from core.presets import VOICE
+from core.runs import Run, Workspace
+from core.study_plan import plan
+
+
+def run(config: StudyConfig, workspace: Workspace) -> dict[str, Any]:
+    """Run or finish all stages; returns each one's run and outputs, by title."""
+    where = {name: getattr(config, name) for name in DataConfig.model_fields if name in StudyConfig.model_fields}
+    planned = plan(config, read(DataConfig(**where)))
+    for note in planned.notes:
+        workspace.say(note)
+    road = Road(workspace, planned.shares(), {})
+    for stage in planned.stages:
+        workspace.say(f"{stage.title}: {stage.what}")
+        road.go(stage.title, stage.configure(road.done))
+    return {title: {"run_id": run.run_id, **run.outputs} for title, run in road.done.items()}
+
+
+def demo(config: DemoConfig, workspace: Workspace) -> dict[str, Any]:
+    """A small study of the seven schools. Names start with `config.name`; an earlier demo's are replaced."""
+    return run(StudyConfig(**VOICE, size="small", name=config.name, replace=True, seed=config.seed), workspace)
+
+
+@dataclass(frozen=True)
+class Road:
+    """The stages, as far as they are done."""
+
+    workspace: Workspace
+    ends: Mapping[str, float]
+    """Where each stage ends, in per cent of the whole."""
+    done: dict[str, Run]
+
+    def go(self, title: str, config: Config) -> None:
+        """Execute a stage unless it is done already. What is half-done is finished in its own folder."""
+        run = self._begun(title.split()[0], config.model_dump(mode="json"))
+        if run.status != "done":
+            start = self.ends[list(self.ends)[len(self.done) - 1]] if self.done else 0
+            run = execute.execute(Stage(execute.claim(run.run_id), self.workspace, title, start, self.ends[title]))
+        self.done[title] = run
+        self.workspace.progress(self.ends[title], 100, "percent", f"{title} is done")
+
+    def _begun(self, verb: str, values: dict[str, Any]) -> Run:
+        whole = self.workspace.run.run_id
+        for earlier in runs.listing(verb, parent=whole):
+            if earlier.config == values:
+                return earlier if earlier.status == "done" else runs.requeue(earlier.run_id)
+        return runs.create(verb, values, parent=whole)
+
+
+@dataclass(frozen=True)
+class Stage(Workspace):
+    """A stage's workspace: what it reports is told to the followers of the whole too, as a part of it."""
+
+    whole: Workspace
+    title: str
+    start: float
+    end: float
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Append to the stage's events, and pass on what people watch."""
+        super().event(kind, **values)
+        if kind == "say":
+            self.whole.event("say", message=f"{self.title}: {values['message']}")
+        elif kind == "progress" and values["total"]:
+            done = self.start + (self.end - self.start) * values["done"] / values["total"]
+            message = f"{self.title}: {values['done']:,.0f} of {values['total']:,.0f} {values['unit']}"
+            self.whole.progress(round(done, 1), 100, "percent", " · ".join(filter(None, (message, values["message"]))))

@@ -1,0 +1,6 @@
+"""Guide."""
+
+from pages import parts
+
+parts.enter()
+parts.head("Guide", "Under construction.")

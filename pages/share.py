@@ -1,0 +1,6 @@
+"""Share."""
+
+from pages import parts
+
+parts.enter()
+parts.head("Share", "Under construction.")

@@ -1,0 +1,157 @@
+"""Start: from a file of questions and answers to adapters, an examination and a bundle, in one job that is told before it begins."""
+
+import pandas as pd
+import streamlit as st
+
+from core import paths, runs
+from core.config import DataConfig, StudyConfig
+from core.data.formats import Table, load
+from core.data.guess import guess
+from core.data.read import Dataset, read
+from core.errors import UserError
+from core.presets import STUDY
+from core.runs import Run
+from core.study_plan import Plan, plan
+from core.wording import count, listed, plain, roughly
+from pages import form, parts, upload
+
+SHOWN_ROWS = 3
+COLUMNS = ("question_column", "answer_column", "category_column")
+FIELDS = ["name", "base_model", "backend"]
+SIZES = {
+    "small": "Small: shows the way",
+    "medium": "Medium: a first result",
+    "large": "Large: asks every held-out question",
+}
+
+
+@st.cache_resource(show_spinner="Reading the file", max_entries=4)
+def _table(name: str, changed: float) -> Table:
+    """The file as it stands; read again when it has changed."""
+    return load(name)
+
+
+@st.cache_resource(show_spinner="Reading the rows", max_entries=4)
+def _dataset(config: DataConfig, changed: float) -> Dataset:
+    return read(config)
+
+
+def file() -> str:
+    """Upload a file or take one that is here."""
+    st.subheader("1 · The file", anchor=False)
+    upload.show("start.data")
+    known = form.datasets()
+    st.session_state.setdefault("start.data", st.query_params.get("data", known[0]))
+    if st.session_state["start.data"] not in known:
+        known = [st.session_state["start.data"], *known]
+    said = "A question and an answer in each row, and a category if there is one. Any column names, any language."
+    return str(st.selectbox("Dataset", known, key="start.data", help=said, persist_state="session"))
+
+
+def columns(table: Table) -> dict[str, str | None]:
+    """Which columns hold what: a guess that can be changed, and the first rows as they will be read."""
+    found = guess(table)
+    guessed = dict(zip(COLUMNS, (found.question, found.answer, found.category), strict=True))
+    chosen: dict[str, str | None] = {}
+    for place, (name, column) in enumerate(zip(COLUMNS, st.columns(3), strict=True)):
+        label = ("Question", "Answer", "Category")[place]
+        index = table.columns.index(guessed[name]) if guessed[name] else None
+        free = "none: all rows are one category" if name == "category_column" else "choose a column"
+        chosen[name] = column.selectbox(label, table.columns, index, placeholder=free, key=f"start.{name}.{table.columns}")
+    rows = [
+        {label: row.get(chosen[name] or "") for label, name in zip(("question", "answer", "category"), COLUMNS, strict=True)}
+        for _, row in table.records[:SHOWN_ROWS]
+    ]
+    st.dataframe(pd.DataFrame(rows).astype(str), hide_index=True, alt="The first rows as they will be read")
+    return chosen
+
+
+def size(planned: dict[str, Plan]) -> str:
+    """How much is done, with what each size takes."""
+    labels = {name: f"{SIZES[name]} ({roughly(each.seconds)})" for name, each in planned.items()}
+    if "start.size" not in st.session_state and st.query_params.get("size") in labels:
+        st.session_state["start.size"] = st.query_params["size"]
+    chosen = str(st.radio("Size", list(labels), format_func=labels.__getitem__, key="start.size", horizontal=True))
+    st.query_params["size"] = chosen
+    return chosen
+
+
+def told(planned: Plan) -> None:
+    """What will happen, how long it takes, and what it needs."""
+    rows = [{"stage": stage.title, "makes": stage.what, "about": roughly(stage.seconds)} for stage in planned.stages]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The stages of the study, with the time that each takes")
+    for note in planned.notes:
+        st.info(plain(note))
+    memory = (
+        "About 2 GB of memory and 50 MB on disk."
+        if planned.config.base_model == "bundled"
+        else "Its memory: see Estimate on the Train page."
+    )
+    st.caption(
+        f"About {roughly(planned.seconds)} in all, {plain(planned.pace_from)}; it can be left, cancelled and resumed. {memory} "
+        "The bundled model and the judge `similarity` need no GPU, no key and no network."
+    )
+
+
+def finding(dataset: Dataset, planned: Plan) -> str:
+    """The dataset in a sentence."""
+    rows = f"{count(len(dataset.rows), 'row')} in {count(len(dataset.categories), 'category', 'categories')}"
+    held = len(dataset.select("test"))
+    return f"{rows} ({listed(dataset.categories)}); {held:,} held out. {count(len(planned.trained), 'category', 'categories')} will get an adapter."
+
+
+def newest() -> None:
+    """The study that runs, or what the last one made."""
+    parts.watch("study")
+    done = [run for run in runs.listing("study", "done")][:1]
+    if done and not parts.under_way("study"):
+        results(done[0])
+
+
+def results(run: Run) -> None:
+    """Where to see what a study made."""
+    st.success(f"The last study, of {plain(str(run.config['data']))}, is done. What it found:", icon=":material/check:")
+    with st.container(horizontal=True):
+        for page, key, title in (
+            ("evaluate", "evaluation", "evaluate"),
+            ("judge", "judge_run", "judge own"),
+            ("share", "report", "report"),
+        ):
+            if title in run.outputs:
+                chosen = {key: run.outputs[title]["run_id"]}
+                st.page_link(f"pages/{page}.py", label=page.capitalize(), icon=":material/arrow_forward:", query_params=chosen)
+
+
+def wizard() -> None:
+    """File, columns, size, and the button."""
+    name = file()
+    changed = paths.data_file(name).stat().st_mtime if paths.data_file(name).is_file() else 0.0
+    table = _table(name, changed)
+    st.subheader("2 · Its columns", anchor=False)
+    chosen = columns(table)
+    if not chosen["question_column"] or not chosen["answer_column"]:
+        st.info("Choose the columns of question and answer; then you will see what happens and how long it takes.")
+        return
+    dataset = _dataset(DataConfig(data=name, **chosen), changed)
+    st.subheader("3 · What will happen", anchor=False)
+    planned = {each: plan(StudyConfig(data=name, size=each, **chosen), dataset) for each in STUDY}  # type: ignore[arg-type]
+    picked = size(planned)
+    config = form.settings("study", FIELDS, {"base_model": form.base_models()}, {"data": name, **chosen, "size": picked})
+    if config is None:
+        return
+    whole = plan(config, dataset)  # type: ignore[arg-type]
+    st.markdown(plain(finding(dataset, whole)))
+    told(whole)
+    form.begin({"study": "Begin"}, config, estimated=True)
+
+
+parts.enter()
+parts.head(
+    "Start",
+    "From a file of questions and answers to adapters, a merge, an examination on held-out questions, and one file that you can send.",
+)
+newest()
+try:
+    wizard()
+except UserError as error:
+    st.error(plain(str(error)))

@@ -1,0 +1,65 @@
+"""The wizard: an unknown file with column names of its own becomes a study, told before it begins."""
+
+from core import paths, runs, uploads
+from tests.pages.conftest import Open
+
+ROWS = [(n, f"Wie lautet Regel {n}?", f"Regel {n} lautet, dass alle {n} Gäste zahlen.", "Hotel" if n % 2 else "Küche") for n in range(120)]
+
+
+def keep(name: str, text: str) -> str:
+    return str(uploads.keep(name, text.encode()))
+
+
+def test_a_file_with_unknown_columns_becomes_a_study(open_page: Open) -> None:
+    lines = ["nr;Frage;Antwort;Bereich", *(";".join(map(str, row)) for row in ROWS)]
+    name = keep("Mein Haus.csv", "\n".join(lines))
+    at = open_page("start", data=name, size="medium")
+    assert not at.exception and not at.error
+    assert [at.selectbox(key=f"start.{part}_column.{['nr', 'Frage', 'Antwort', 'Bereich']}").value for part in ("question", "answer")] == [
+        "Frage",
+        "Antwort",
+    ]
+    stages = at.dataframe[1].value
+    assert list(stages["stage"]) == [
+        "data",
+        "train own",
+        "train pooled",
+        "merge linear",
+        "evaluate",
+        "judge own",
+        "judge pooled",
+        "judge merged",
+        "report",
+    ]
+    assert all(stages["about"]) and any(
+        "120 rows in 2 categories (Küche and Hotel)" in said.value.replace("\\", "") for said in at.markdown
+    )
+    at.button(key="study.submit").click().run()
+    (run,) = runs.listing("study")
+    assert run.status == "queued" and run.config["data"] == name and run.config["size"] == "medium"
+    assert [run.config[f"{part}_column"] for part in ("question", "answer", "category")] == ["Frage", "Antwort", "Bereich"]
+    assert f"--data {paths.home()}" in next(code.value for code in at.code if "core study" in code.value)
+
+
+def test_what_is_wrong_with_a_file_is_one_sentence(open_page: Open) -> None:
+    few = keep("few.csv", "q,a\nwhy,because\n")
+    for name, said in ((keep("empty.csv", ""), "empty"), (few, "Add rows"), (str(paths.home() / "none.csv"), "none.csv")):
+        at = open_page("start", data=name)
+        assert not at.exception and len(at.error) == 1 and said in at.error[0].value.replace("\\", "")
+        assert not at.button and not runs.listing("study")
+
+
+def test_one_category_is_compared_with_the_base_alone(open_page: Open) -> None:
+    name = keep("one.jsonl", "\n".join(f'{{"question": "Which is number {n}?", "answer": "Number {n}."}}' for n in range(80)))
+    at = open_page("start", data=name)
+    assert list(at.dataframe[1].value["stage"]) == ["data", "train own", "evaluate", "judge own", "report"]
+    assert any("nothing to pool or merge" in said.value for said in at.info)
+
+
+def test_a_finished_study_links_to_what_it_found(open_page: Open) -> None:
+    run = runs.create("study", {"data": "mine.csv"})
+    runs.update(
+        run.run_id, status="done", outputs={title: {"run_id": f"{title.split()[0]}-1"} for title in ("evaluate", "judge own", "report")}
+    )
+    at = open_page("start")
+    assert "mine\\.csv" in at.success[0].value and not at.exception
