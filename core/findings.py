@@ -178,7 +178,9 @@ def three_or_all(number: float | None) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """'95 % interval 38 to 44'; with signs when it holds zero."""
+    """'95 % interval 38 to 44'; with signs when it holds zero; 'no interval' where there were too few questions for one."""
+    if pd.isna(low):
+        return "no interval"
     if low <= 0 <= high:
         return f"95 % interval {signed(low)} to {signed(high)}"
     return f"95 % interval {three(low)} to {three(high)}"

@@ -133,7 +133,10 @@ def _drop(sums: np.ndarray) -> np.ndarray:
 
 
 def gains(found: Evaluation, models: Iterable[str]) -> pd.DataFrame:
-    """Perplexity of base and models, category by category: category, model, role, base, value, drop, low, high, n."""
+    """Perplexity of base and models, category by category: category, model, role, base, value, drop, low, high, n.
+
+    Drops and their intervals are those of comparisons.csv; of an older run, which has none, they are worked out now.
+    """
     base = found.answers_of(found.baseline)
     rows = []
     for model in models:
@@ -141,10 +144,19 @@ def gains(found: Evaluation, models: Iterable[str]) -> pd.DataFrame:
         for category in [*found.categories, ALL]:
             ours, theirs = (table if category == ALL else table[table["category"] == category] for table in (answers, base))
             if not ours.empty:
-                drop = perplexity_drop(theirs, ours)
+                drop = _compared_drop(found, model, category) or perplexity_drop(theirs, ours)
                 figures = (perplexity(theirs), perplexity(ours), drop.value, drop.low, drop.high, drop.n)
                 rows.append((category, model, found.role_of(model), *figures))
     return pd.DataFrame(rows, columns=["category", "model", "role", "base", "value", "drop", "low", "high", "n"])
+
+
+def _compared_drop(found: Evaluation, model: str, category: str) -> Estimate | None:
+    tests = found.comparisons[(found.comparisons["metric"] == "perplexity") & (found.comparisons["baseline"] == found.baseline)]
+    mine = tests[(tests["model"] == model) & (tests["category"] == category)]
+    if mine.empty:
+        return None
+    row = mine.iloc[0]
+    return Estimate(-float(row["difference"]), -float(row["high"]), -float(row["low"]), int(row["n"]))
 
 
 def lower_is_better(metric: str) -> bool:

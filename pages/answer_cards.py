@@ -36,6 +36,7 @@ function add(kind, text) {
 
 function written(parts) {
     const text = document.createElement("p");
+    text.tabIndex = 0; // what scrolls can be scrolled by keys
     parts.forEach((part, number) => {
         if (number) {
             const seam = text.appendChild(add("span", ""));
@@ -70,9 +71,9 @@ article {
 article.mix { background: color-mix(in srgb, var(--hue) 7%, transparent); }
 h4 { margin: 0 0 0.25rem; font-size: 0.8rem; font-weight: 600; opacity: 0.75; overflow-wrap: anywhere; }
 p { margin: 0; font-size: 0.92rem; line-height: 1.5; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 17rem; overflow-y: auto; }
-small { font-size: 0.75rem; opacity: 0.65; }
+small { font-size: 0.75rem; opacity: 0.8; }
 .error small { opacity: 1; }
-.pale p { opacity: 0.4; }
+.pale p { opacity: 0.75; font-style: italic; }
 .seam { display: inline-block; width: 3px; height: 1.1em; margin: 0 3px; vertical-align: text-bottom; background: var(--hue); }
 .writes p::after { content: "\\2588"; margin-left: 1px; color: var(--hue); opacity: 0.6; }
 """

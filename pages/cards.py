@@ -30,7 +30,7 @@ _STYLE = """
 p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5; font-family: var(--st-font); color: var(--st-text-color); }
 .same { background: color-mix(in srgb, var(--st-primary-color) 22%, transparent); border-radius: 2px; }
 .added { text-decoration: underline dotted; text-underline-offset: 3px; }
-.missing { text-decoration: line-through; opacity: 0.45; }
+.missing { text-decoration: line-through; opacity: 0.75; }
 """
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from core import paths, runs, uploads
+from core import paths, read_only, runs, uploads
 from core.config import Config
 from core.errors import UserError
 from core.presets import PRESETS
@@ -33,7 +33,12 @@ def settings(
     fixed: Mapping[str, Any] | None = None,
     across: int = 3,
 ) -> Config | None:
-    """The preset and the fields of a verb, `across` in a row; the config that they make, or None after saying what is wrong with it."""
+    """The preset and the fields of a verb, `across` in a row; the config that they make, or None after saying what is wrong with it.
+
+    In read-only mode nothing, and None.
+    """
+    if read_only.active():
+        return None
     options, fixed = options or {}, fixed or {}
     fields.start(verb)
     if verb in PRESETS:
@@ -47,7 +52,12 @@ def settings(
 
 
 def begin(buttons: Mapping[str, str], config: Config, estimated: bool = False) -> None:
-    """What it cost last time, unless it is `estimated`; a button per verb that takes this config, the main one first; the command line."""
+    """What it cost last time, unless it is `estimated`; a button per verb that takes this config, the main one first; the command line.
+
+    In read-only mode nothing.
+    """
+    if read_only.active():
+        return
     verb = next(iter(buttons))
     if said := cost(verb, estimated):
         st.caption(said)

@@ -17,7 +17,10 @@ RESULTS = {
     "judge": "judge_run",
     "claims": "claims_run",
     "arena": "round",
+    "report": "bundle",
 }
+SHOWN_ON = {"report": "share"}
+"""The page of a verb where it is not called like it."""
 
 
 def finding(found: list[Run]) -> str:
@@ -86,7 +89,10 @@ def done(run: Run) -> None:
         if shown.verb in RESULTS:
             chosen = {RESULTS[shown.verb]: shown.run_id}
             st.page_link(
-                f"pages/{shown.verb}.py", label=f"See its results: {shown.verb}", icon=":material/arrow_forward:", query_params=chosen
+                f"pages/{SHOWN_ON.get(shown.verb, shown.verb)}.py",
+                label=f"See its results: {shown.verb}",
+                icon=":material/arrow_forward:",
+                query_params=chosen,
             )
 
 

@@ -1,8 +1,11 @@
-"""Overview: the road from data to verdicts, the finding, and three answers before and after."""
+"""Overview, for who opens the app to be shown something: the claim, the evidence, three answers before and after, the judges; then what
+runs, how it was made, and what to do next."""
+
+from pathlib import Path
 
 import streamlit as st
 
-from core import charts, findings, paths, queries, runs, verdict_findings
+from core import charts, findings, paths, queries, read_only, runs, verdict_findings
 from core.config import DemoConfig
 from core.queries import OWN
 from core.results import ALL
@@ -69,14 +72,64 @@ def judge() -> None:
 
 def demo() -> None:
     """Start the demo: the whole road, small."""
+    if read_only.active():
+        return
     with st.expander("Run the demo yourself"):
         st.caption("Trains, merges, evaluates and judges a small cohort on the seven schools, as a job that can be watched and left.")
         form.form("demo", "Run the demo", ["seed", "name"])
 
 
+def about(found: queries.Evaluation) -> str:
+    """What was done, for who never saw this before."""
+    base = str(found.run.config.get("base_model", "bundled"))
+    dataset = Path(str(found.run.config.get("data", "a dataset"))).name
+    return (
+        f"A small language model ({parts.BUNDLED if base == 'bundled' else Path(base).name}) was trained on {dataset}, "
+        f"{count(len(found.categories), 'subject')}, then examined on questions that were kept from it."
+    )
+
+
+def running() -> None:
+    """Every job under way, whatever it is."""
+    for verb in dict.fromkeys(run.verb for run in runs.listing() if run.status in ("queued", "running") and run.parent is None):
+        parts.watch(verb)
+
+
+def show(found: queries.Evaluation) -> None:
+    """The claim with its evidence, top to bottom."""
+    gains = parts.gains(found.run.run_id, tuple(found.compared))
+    finding = findings.evaluation(found, gains)
+    parts.head("Lyceum", finding)
+    st.caption(plain(about(found)))
+    running()
+    if len(gains):
+        figures(found)
+        st.plotly_chart(charts.dumbbells(gains[gains["category"] != ALL]), alt=finding, config={"displayModeBar": False})
+        examples(found)
+    judge()
+    st.subheader("How it was made", anchor=False)
+    took = duration(seconds_between(found.run.started_at, found.run.finished_at))
+    st.caption(f"From evaluation {parts.label(found.run)}, which took {took}. Folder: {plain(str(paths.results()))}")
+    road()
+    next_steps()
+    demo()
+
+
+def next_steps() -> None:
+    """What to do next."""
+    st.subheader("What next", anchor=False)
+    with st.container(horizontal=True):
+        st.page_link("pages/share.py", label="Send it to somebody", icon=":material/ios_share:")
+        st.page_link("pages/playground.py", label="Ask the models yourself", icon=":material/forum:")
+        st.page_link("pages/start.py", label="Begin with your own data", icon=":material/flag:")
+        st.page_link("pages/guide.py", label="What all of this means", icon=":material/menu_book:")
+
+
 parts.enter()
 evaluations = queries.runs_with("evaluate", "answers.csv")
-if not evaluations:
+if evaluations:
+    show(queries.evaluation(evaluations[0]))
+else:
     pressed = parts.empty(
         "Lyceum",
         "One small language model, many subjects: here you will see how adapters changed its answers, by how much, and what merging cost.",
@@ -85,21 +138,7 @@ if not evaluations:
     )
     if pressed:
         parts.submit("demo", DemoConfig())
-    for verb in ("demo", "train"):
+    st.page_link("pages/start.py", label="Or begin with your own data", icon=":material/flag:")
+    for verb in ("demo", "study", "train"):
         parts.watch(verb)
     road()
-else:
-    evaluation = queries.evaluation(evaluations[0])
-    gains = parts.gains(evaluation.run.run_id, tuple(evaluation.compared))
-    finding = findings.evaluation(evaluation, gains)
-    parts.head("Lyceum", finding)
-    parts.watch("demo")
-    road()
-    if len(gains):
-        figures(evaluation)
-        st.plotly_chart(charts.dumbbells(gains[gains["category"] != ALL]), alt=finding, config={"displayModeBar": False})
-        examples(evaluation)
-    judge()
-    took = duration(seconds_between(evaluation.run.started_at, evaluation.run.finished_at))
-    st.caption(f"From evaluation {parts.label(evaluation.run)}, which took {took}. Folder: {plain(str(paths.results()))}")
-    demo()

@@ -69,6 +69,7 @@ def app() -> None:
     page = navigation()
     with st.sidebar:
         status_line(names=page.url_path != "arena")
+        st.html(HERE / "scrolling.html", unsafe_allow_javascript=True)
         gate.ways_out()
     st.session_state["inside"] = True
     try:
@@ -108,11 +109,13 @@ def action(label: str, **given: Any) -> bool:
     return not read_only.active() and st.button(label, **given)
 
 
-def doing(title: str) -> None:
+def doing(title: str = "") -> None:
     """The last part of a page begins here: what can be done. In read-only mode the page ends before it."""
     if read_only.active():
+        st.caption("This is a read-only demo, so nothing can be started here.")
         st.stop()
-    st.subheader(title, anchor=False)
+    if title:
+        st.subheader(title, anchor=False)
 
 
 def chip(status: str) -> None:

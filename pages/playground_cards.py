@@ -138,12 +138,12 @@ p:focus-visible { outline: 1px solid var(--hue); }
 p span { cursor: pointer; border-radius: 2px; background: color-mix(in srgb, #E69F00 calc(var(--doubt) * 28%), transparent); }
 p span:hover { outline: 1px solid var(--hue); }
 p span.chosen { outline: 2px solid var(--hue); }
-small { display: block; margin-top: 0.4rem; min-height: 1.2em; font-size: 0.75rem; opacity: 0.7; }
+small { display: block; margin-top: 0.4rem; min-height: 1.2em; font-size: 0.75rem; opacity: 0.8; }
 .error small { opacity: 1; font-size: 0.85rem; }
 .writes p::after { content: "\\2588"; margin-left: 1px; color: var(--hue); opacity: 0.6; }
 footer { margin-top: 0.5rem; padding-top: 0.45rem; border-top: 1px solid var(--st-border-color); font-size: 0.75rem; line-height: 1.45; }
 footer > div { opacity: 0.8; overflow-wrap: anywhere; }
-footer .system { opacity: 0.6; }
+footer .system { font-style: italic; }
 footer .bar { display: flex; height: 6px; margin: 0.4rem 0 0.3rem; border-radius: 3px; overflow: hidden; opacity: 1; }
 footer i { background: var(--part); }
 footer i.less { background: repeating-linear-gradient(45deg, var(--part) 0 2px, transparent 2px 4px); }

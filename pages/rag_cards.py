@@ -57,6 +57,7 @@ function found(passage) {
     add(head, "b", passage.title);
     add(head, "span", passage.said);
     const text = add(item, "p", "");
+    text.tabIndex = 0;
     for (const [piece, kind] of passage.parts) add(text, kind === "same" ? "mark" : "span", piece);
     return item;
 }
@@ -73,7 +74,7 @@ function fill(article, column) {
     article.className = column.state;
     if (!article.children.length) {
         add(article, "h4", "");
-        add(article, "p", "", "answer");
+        add(article, "p", "", "answer").tabIndex = 0;
         add(article, "small", "");
         add(article, "ol", "");
     }
@@ -104,7 +105,7 @@ article {
 h4 { margin: 0 0 0.25rem; font-size: 0.8rem; font-weight: 600; opacity: 0.75; overflow-wrap: anywhere; }
 p { margin: 0; font-size: 0.9rem; line-height: 1.5; white-space: pre-wrap; overflow-wrap: anywhere; }
 .answer { max-height: 17rem; min-height: 1.5rem; overflow-y: auto; }
-small { display: block; font-size: 0.75rem; opacity: 0.65; min-height: 1.1em; }
+small { display: block; font-size: 0.75rem; opacity: 0.8; min-height: 1.1em; }
 .error small { opacity: 1; }
 .writes .answer::after { content: "\\2588"; margin-left: 1px; color: var(--hue); opacity: 0.6; }
 ol { list-style: none; margin: 0.5rem 0 0; padding: 0; }
@@ -115,7 +116,7 @@ li header { display: flex; flex-wrap: wrap; gap: 0 0.6rem; justify-content: spac
 li header b { font-weight: 600; overflow-wrap: anywhere; }
 li header span { opacity: 0.7; }
 li.gold { border-left: 3px solid #009E73; padding-left: 0.5rem; }
-li.unread p { opacity: 0.55; }
+li.unread p { opacity: 0.75; }
 mark { background: color-mix(in srgb, #E6B800 38%, transparent); color: inherit; border-radius: 2px; padding: 0 1px; }
 """
 

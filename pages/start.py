@@ -151,6 +151,7 @@ parts.head(
     "From a file of questions and answers to adapters, a merge, an examination on held-out questions, and one file that you can send.",
 )
 newest()
+parts.doing()
 try:
     wizard()
 except UserError as error:

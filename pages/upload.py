@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from core import uploads
+from core import read_only, uploads
 from core.errors import UserError
 from core.wording import plain
 
 
 def show(chosen: str) -> None:
-    """The uploader; a new file becomes the value of `chosen`, a key of the session."""
+    """The uploader; a new file becomes the value of `chosen`, a key of the session. In read-only mode there is none."""
+    if read_only.active():
+        return
     file = st.file_uploader(
         "Upload a data file",
         type=list(uploads.FORMATS),

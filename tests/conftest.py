@@ -24,6 +24,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 FOREIGN = ("GROQ_API_KEY", "GROQ_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN", "LYCEUM_API_KEY")
+SETTINGS = ("LYCEUM_READ_ONLY", "LYCEUM_PASSWORD", "LYCEUM_USERS", "LYCEUM_ENGINE_URL")
 """Environment variables of the person who runs the tests that must not leak into them."""
 
 
@@ -33,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("LYCEUM_HOME", str(folder))
-    for name in FOREIGN:
+    for name in (*FOREIGN, *SETTINGS):
         monkeypatch.delenv(name, raising=False)
     return folder
 

@@ -37,7 +37,7 @@ STRATEGIES = {
         "core.merge.sparse:ties",
         "Yadav et al. 2023, TIES-Merging: Resolving Interference When Merging Models, arXiv:2306.01708",
         "Keeps each delta's largest entries, elects a sign per entry by weight, and averages those that agree.",
-        "Adapters contradict each other; compare it with linear, which often wins.",
+        "Its paper's case: adapters that contradict each other. Compare it with linear, which often wins; the page Claims tests it.",
         ("density", "ties_lambda"),
     ),
     "dare_linear": Entry(
@@ -102,7 +102,7 @@ STRATEGIES = {
         "Panariello et al. 2025, Accurate and Efficient Low-Rank Model Merging in Core Space, arXiv:2509.17786; "
         "Gargiulo et al. 2024, Task Singular Vectors, arXiv:2412.00081",
         "Makes the singular directions of the adapters orthogonal to each other, so that none drowns another, and sums by weight.",
-        "Many adapters at full strength: the strongest published merge of LoRA adapters.",
+        "Many adapters at full strength, where its paper reports the best merges of LoRA adapters; try linear first.",
     ),
 }
 

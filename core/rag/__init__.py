@@ -68,6 +68,7 @@ CHUNKERS = {
         "core.rag.chunking:sentences",
         "LlamaIndex, SentenceSplitter",
         "Whole sentences, as many as fit.",
+        "The first choice for running text.",
         fields=("chunk_size", "chunk_overlap"),
     ),
     "token": Entry(
@@ -75,6 +76,7 @@ CHUNKERS = {
         "core.rag.chunking:tokens",
         "LlamaIndex, TokenTextSplitter",
         "So many tokens each, wherever that cuts.",
+        "Text without sentences: lists, logs, code.",
         fields=("chunk_size", "chunk_overlap"),
     ),
     "markdown": Entry(
@@ -82,6 +84,7 @@ CHUNKERS = {
         "core.rag.chunking:markdown",
         "LlamaIndex, MarkdownNodeParser, then SentenceSplitter within a section",
         "Sections under their headings, cut further into whole sentences where they are too long.",
+        "Documents with headings.",
         fields=("chunk_size", "chunk_overlap"),
     ),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _VOID = ("br", "input", "link", "meta")
-_IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 class Markup(str):
@@ -20,10 +20,10 @@ def escaped(text: str) -> Markup:
     return text if isinstance(text, Markup) else Markup(html.escape(text.replace("\0", "\ufffd")))
 
 
-def element(name: str, *children: str, **attributes: str | int | bool | None) -> Markup:
-    """`<name ...>children</name>`: `class_` is class, `data_key` is data-key; True is an attribute without value, None and False none."""
+def element(tag: str, /, *children: str, **attributes: str | int | bool | None) -> Markup:
+    """`<tag ...>children</tag>`: `class_` is class, `data_key` is data-key; True is an attribute without value, None and False none."""
     said = "".join(_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
-    return Markup(f"<{name}{said}>" + ("" if name in _VOID else f"{joined(children)}</{name}>"))
+    return Markup(f"<{tag}{said}>" + ("" if tag in _VOID else f"{joined(children)}</{tag}>"))
 
 
 def joined(parts: Iterable[str]) -> Markup:
@@ -63,7 +63,7 @@ def folded(summary: str, *children: str) -> Markup:
 def data(value: Any, identity: str) -> Markup:
     """A script element that holds JSON and no script, and can't be ended or read as HTML from within."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return element("script", Markup(text.translate(str.maketrans(_IN_SCRIPT))), type="application/json", id=identity)
+    return element("script", Markup(text.translate(_IN_SCRIPT)), type="application/json", id=identity)
 
 
 def _attribute(name: str, value: str | int | bool | None) -> str:

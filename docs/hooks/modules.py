@@ -4,6 +4,7 @@ Files are read and never imported. mkdocstrings writes out the `:::` lines.
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,7 @@ def every_page() -> dict[str, str]:
     return {**made, "reference/python/index.md": _index(), "reference/app.md": _app()}
 
 
+@cache
 def said(file: Path) -> str:
     """The docstring of a module."""
     return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""

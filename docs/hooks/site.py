@@ -1,6 +1,7 @@
 """What MkDocs does beside its own: pages made from the code, tables in place of their markers, links that leave docs/.
 
-README, CONTRIBUTING and CHANGELOG stand at the top of the project and are pages of the site; what else lies outside docs/ is named, not linked.
+README, CONTRIBUTING and CHANGELOG stand at the top of the project and are pages of the site. What else lies outside docs/ is named,
+not linked.
 """
 
 import os
@@ -22,7 +23,7 @@ _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """`folder/*` in the navigation becomes the pages of that folder; modules of the code have theirs."""
+    """`folder/*` in the navigation becomes the pages of that folder."""
     config.nav = _expanded(config.nav)
     return config
 
@@ -74,8 +75,9 @@ def _expanded(entry: Any) -> Any:
 
 
 def _pages(entry: Any) -> list[Any]:
-    if not isinstance(entry, str) or not entry.endswith("/*"):
+    """What an entry stands for: one ending in * for every page whose path begins so, a folder's index first."""
+    if not isinstance(entry, str) or not entry.endswith("*"):
         return [_expanded(entry)]
-    if entry == "reference/python/*":
-        return sorted(modules.pages())
-    return sorted(str(file.relative_to(PROJECT / "docs")) for file in (PROJECT / "docs").glob(f"{entry}.md"))
+    made = list(modules.pages()) if entry.startswith("reference/python/") else []
+    found = (str(file.relative_to(PROJECT / "docs")) for file in (PROJECT / "docs").glob(f"{entry}.md"))
+    return sorted([*made, *found], key=lambda path: (Path(path).name != "index.md", path))

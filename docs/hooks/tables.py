@@ -56,7 +56,10 @@ MARKERS: dict[str, Callable[[], str]] = {
 
 def choices_page() -> str:
     """Everything that is chosen by a word, on one page."""
-    parts = ["# What can be chosen", "Each row is one function and one row of a table: [CONTRIBUTING](../contributing.md) says how to add one."]
+    parts = [
+        "# What can be chosen",
+        "Each row is one function and one row of a table: [CONTRIBUTING](../contributing.md) says how to add one.",
+    ]
     for name, (title, where, _) in CHOICES.items():
         parts += [f"## {title}", f"`python -m core {where}`", choices(name)]
     return "\n\n".join(parts) + "\n"

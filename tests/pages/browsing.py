@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -61,13 +62,13 @@ class App:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls) -> "App":
-        """On a free port; it isn't waited for."""
+    def start(cls, *options: str, said: int | IO[bytes] = subprocess.DEVNULL) -> "App":
+        """On a free port, with Streamlit's options; it isn't waited for. `said`: where its output goes."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.headless", "true"]
-        process = subprocess.Popen(command, cwd=APP.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, *options], cwd=APP.parent, stdout=said, stderr=said)
         return cls(f"http://127.0.0.1:{port}", process)
 
     def wait(self) -> str:

@@ -1,11 +1,12 @@
-"""The app in a real headless Chromium: every page at desk and phone width, no error, nothing wider than the screen."""
+"""The app in a real headless Chromium: every page at desk and phone width, in light and dark: no error, nothing wider than the screen,
+nothing that axe-core calls serious."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
-from tests.pages import sample
+from tests.pages import accessibility, sample
 from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, WIDER, App
 from tests.pages.conftest import PAGES, TITLES
 
@@ -71,7 +72,8 @@ def test_a_page_opened_first_by_its_address_is_the_whole_app(server: str, page: 
     page.wait_for_selector("text=Why there is no verdict", timeout=PATIENCE_MS)
 
 
-def test_every_page_at_both_widths(server: str, page: "playwright.Page") -> None:
+def test_every_page_at_both_widths_in_light_and_dark(server: str, page: "playwright.Page") -> None:
+    grave = {}
     for name in PAGES:
         page.set_viewport_size({"width": 1440, "height": 900})
         _look(page, f"{server}/{'' if name == 'overview' else name}")
@@ -85,6 +87,13 @@ def test_every_page_at_both_widths(server: str, page: "playwright.Page") -> None
                 page.wait_for_function(f"{WIDER} <= 0", timeout=10_000)
             wider = page.evaluate(WIDER)
             assert wider <= 0, f"{name} is {wider} px wider than a screen of {width} px"
+        for colours, rules in (("light", ()), ("dark", accessibility.COLOURS)):
+            page.emulate_media(color_scheme=colours)
+            page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{colours}'", timeout=PATIENCE_MS)
+            page.wait_for_timeout(600)  # until the colours have faded in
+            grave[f"{name} in {colours} colours"] = accessibility.grave_findings(page, rules)
+        page.emulate_media(color_scheme="light")
+    assert not {where: found for where, found in grave.items() if found}
 
 
 def test_a_filter_writes_its_state_into_the_url(server: str, page: "playwright.Page") -> None:

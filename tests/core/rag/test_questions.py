@@ -155,3 +155,95 @@ def test_grades_are_small_and_given_once(tmp_path: Path, line: str, said: str) -
     (tmp_path / "qrels").write_text(line)
     with pytest.raises(UserError, match=said):
         read_qrels(str(tmp_path / "qrels"))
+
+
+def test_ids_are_unique_over_the_typed_question_and_the_file(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "q.jsonl", {"id": TYPED, "question": "Why?", "gold_passages": "1"})
+    with pytest.raises(UserError, match="Two questions have the id 'typed'"):
+        asked(file, question="How?")
+
+
+@pytest.mark.parametrize("category", ["(all)", "(others)", "(general)"])
+def test_a_category_that_means_something_else_in_tables_is_refused(tmp_path: Path, category: str) -> None:
+    with pytest.raises(UserError, match="stands for something else in tables"):
+        asked(jsonl(tmp_path / "q.jsonl", {"question": "Why?", "category": category}))
+
+
+def test_gold_is_split_under_the_plural_alone(tmp_path: Path) -> None:
+    row = {"question": "Why?", "gold_passage": "Paris | 42 people", "gold_documents": "a.md | b.md"}
+    [each] = asked(jsonl(tmp_path / "q.jsonl", row))
+    assert (each.gold_passages, each.gold_documents) == (("Paris | 42 people",), ("a.md", "b.md"))
+    [each] = asked(jsonl(tmp_path / "p.jsonl", {"question": "Why?", "gold_passage": "", "gold_passages": "1"}))
+    assert each.gold_passages == ("1",)
+
+
+@pytest.mark.parametrize("text", ['["a", b', '["Cats" purr'])
+def test_text_that_only_looks_like_a_list_is_text(tmp_path: Path, text: str) -> None:
+    [each] = asked(jsonl(tmp_path / "q.jsonl", {"question": "Why?", "gold_passages": text}))
+    assert each.gold_passages == (text,)
+
+
+def test_half_a_character_is_replaced_and_a_list_is_no_question(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": "cats \\ud800"}\n')
+    assert asked(tmp_path / "q.jsonl")[0].question == "cats ?"
+    with pytest.raises(UserError, match="has no question"):
+        asked(jsonl(tmp_path / "p.jsonl", {"question": ["a", "b"]}))
+
+
+def test_other_words_are_other_words() -> None:
+    one = Asked("1", "cats", paraphrases=("cats", "kitties", "kitties"))
+    worded = one.reworded(3)
+    assert worded[0] == "kitties" and len(set(worded)) == 3 and "cats" not in worded
+
+
+@pytest.mark.parametrize(("line", "said"), [("1 0 a " + "9" * 400, "no small whole number"), ("1 0 a 2\n1 0 a 0", "grades 'a' for '1' once more")])
+def test_grades_are_small_and_given_once(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "qrels").write_text(line)
+    with pytest.raises(UserError, match=said):
+        read_qrels(str(tmp_path / "qrels"))
+
+
+def test_ids_are_unique_over_the_typed_question_and_the_file(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "q.jsonl", {"id": TYPED, "question": "Why?", "gold_passages": "1"})
+    with pytest.raises(UserError, match="Two questions have the id 'typed'"):
+        asked(file, question="How?")
+
+
+@pytest.mark.parametrize("category", ["(all)", "(others)", "(general)"])
+def test_a_category_that_means_something_else_in_tables_is_refused(tmp_path: Path, category: str) -> None:
+    with pytest.raises(UserError, match="stands for something else in tables"):
+        asked(jsonl(tmp_path / "q.jsonl", {"question": "Why?", "category": category}))
+
+
+def test_gold_is_split_under_the_plural_alone(tmp_path: Path) -> None:
+    row = {"question": "Why?", "gold_passage": "Paris | 42 people", "gold_documents": "a.md | b.md"}
+    [each] = asked(jsonl(tmp_path / "q.jsonl", row))
+    assert (each.gold_passages, each.gold_documents) == (("Paris | 42 people",), ("a.md", "b.md"))
+    [each] = asked(jsonl(tmp_path / "p.jsonl", {"question": "Why?", "gold_passage": "", "gold_passages": "1"}))
+    assert each.gold_passages == ("1",)
+
+
+@pytest.mark.parametrize("text", ['["a", b', '["Cats" purr'])
+def test_text_that_only_looks_like_a_list_is_text(tmp_path: Path, text: str) -> None:
+    [each] = asked(jsonl(tmp_path / "q.jsonl", {"question": "Why?", "gold_passages": text}))
+    assert each.gold_passages == (text,)
+
+
+def test_half_a_character_is_replaced_and_a_list_is_no_question(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": "cats \\ud800"}\n')
+    assert asked(tmp_path / "q.jsonl")[0].question == "cats ?"
+    with pytest.raises(UserError, match="has no question"):
+        asked(jsonl(tmp_path / "p.jsonl", {"question": ["a", "b"]}))
+
+
+def test_other_words_are_other_words() -> None:
+    one = Asked("1", "cats", paraphrases=("cats", "kitties", "kitties"))
+    worded = one.reworded(3)
+    assert worded[0] == "kitties" and len(set(worded)) == 3 and "cats" not in worded
+
+
+@pytest.mark.parametrize(("line", "said"), [("1 0 a " + "9" * 400, "no small whole number"), ("1 0 a 2\n1 0 a 0", "grades 'a' for '1' once more")])
+def test_grades_are_small_and_given_once(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "qrels").write_text(line)
+    with pytest.raises(UserError, match=said):
+        read_qrels(str(tmp_path / "qrels"))

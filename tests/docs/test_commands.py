@@ -1,0 +1,120 @@
+"""Every command that README, CONTRIBUTING and the guides print is one that works."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from core import paths, runs
+from core.__main__ import main
+from core.config import ChatConfig, Config, ServeConfig
+from core.jobs import execute
+from core.jobs.arguments import ALONE, APART, config_values, parse
+from core.jobs.configure import configure, fill
+from core.runs import Workspace
+from core.verbs import VERBS
+from tests.docs import reading
+
+PAGES = [pytest.param(page, id=str(page.relative_to(paths.PROJECT))) for page in reading.PAGES]
+BY_NAME = ("adapters", "models", "model", "candidate", "surface", "recipe")
+"""Fields that name what must be there."""
+WORDS = {"base", "all", "own", "last", "mix", "route"}
+PLACEHOLDER = re.compile(r"[a-z]|[A-Z_]+|my[_-].*|.*[/.:<].*|\.\.\.|base \+ .*")
+"""Names that stand for the reader's own: a letter, capitals, my_..., files."""
+
+
+def core_commands(page: Path) -> list[list[str]]:
+    """The words after `-m core` of each command of a page."""
+    return [words[1:] for words in reading.commands(page) if words[0] == "core"]
+
+
+def config_of(words: list[str]) -> Config | None:
+    """What the real parser makes of the words; None for what takes no config."""
+    values = parse(words)
+    if values["verb"] in ALONE:
+        return fill({"serve": ServeConfig, "chat": ChatConfig}[values["verb"]], config_values(values))
+    return None if values["verb"] in APART else configure(values["verb"], config_values(values))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_is_understood(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in core_commands(page):
+        if "--help" in words:
+            for verb in [*VERBS, *APART] if not words[0].isalpha() or words[0].isupper() else [words[0]]:
+                with pytest.raises(SystemExit):
+                    main([verb, "--help"])
+            assert "usage: python -m core" in capsys.readouterr().out
+        elif len(words) == 1 and words[0] in VERBS:
+            assert VERBS[words[0]].config  # the verb alone, by its name
+        elif not words or "VERB" in words[0] or words[0].startswith("<"):
+            continue
+        else:
+            config_of(words)
+
+
+def test_models_that_the_readme_names_are_shipped_or_made_before() -> None:
+    known = {folder.name for shelf in ("adapters", "merged_adapters") for folder in (paths.PROJECT / shelf).iterdir()} | WORDS
+    commands = core_commands(paths.PROJECT / "README.md")
+    assert len(commands) >= 15
+    for words in commands:
+        config = None if "--help" in words or words[0].startswith("<") else config_of(words)
+        for field in BY_NAME:
+            value = getattr(config, field, None) or ()
+            unknown = {name for name in ([value] if isinstance(value, str) else value) if not PLACEHOLDER.fullmatch(name)} - known
+            assert not unknown, f"python -m core {' '.join(words)}: {unknown}"
+        if name := getattr(config, "name", None):
+            known.add(name)
+        if data := getattr(config, "data", None):
+            assert PLACEHOLDER.fullmatch(Path(data).stem) or (paths.PROJECT / data).exists(), data
+
+
+def test_make_has_every_target_that_is_named() -> None:
+    makefile = (paths.PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
+    named = {words[1] for page in reading.PAGES for words in reading.commands(page) if words[0] == "make"}
+    assert len(named) > 5 and named <= targets, named - targets
+    listed = subprocess.run(["make", "help"], cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout
+    helped = set(re.findall(r"^([a-z][\w-]*):.*## ", makefile, re.MULTILINE))
+    assert helped == {line.split()[1] for line in listed.splitlines() if line.startswith("make ")}
+
+
+@pytest.fixture
+def shipped(home: Path) -> Path:
+    """A home with all that ships, linked file by file, so that nothing is written into it."""
+    for shelf in ("adapters", "merged_adapters", "results"):
+        (home / shelf).mkdir()
+        for folder in (paths.PROJECT / shelf).iterdir():
+            if (folder / "run.json").exists():
+                (home / shelf / folder.name).symlink_to(folder)
+    return home
+
+
+def do(words: list[str]) -> dict[str, object]:
+    """A verb in this process, as its job would."""
+    config = configure(words[0], config_values(parse(words)))
+    run = runs.create(words[0], config.model_dump(mode="json"))
+    return execute.execute(Workspace(execute.claim(run.run_id))).outputs
+
+
+def readme(*verbs: str) -> list[list[str]]:
+    """README's commands of these verbs, in its order."""
+    return [words for words in core_commands(paths.PROJECT / "README.md") if words[0] in verbs and "--help" not in words]
+
+
+def test_readmes_quick_commands_do_what_they_say(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the shipped adapters and results: no model is loaded."""
+    seen = {words[0]: do(words) for words in readme("merge", "claims", "arena")}
+    assert {"merge", "claims", "arena"} <= seen.keys()
+    assert (shipped / "merged_adapters" / "both" / "adapter_model.safetensors").exists()
+    assert all((shipped / str(path)).exists() for path in seen["claims"].values() if str(path).endswith(".csv"))
+    assert main(["jobs"]) == 0 and "merge" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.bundled
+def test_readmes_other_commands_do_what_they_say(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that take less than minutes: on the bundled model and encoder."""
+    for words in readme("data", "merge", "route", "export", "judge"):
+        assert do(words), words
+    assert (shipped / "models").exists() and (shipped / "merged_adapters" / "learned_route").exists()
