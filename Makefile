@@ -45,7 +45,7 @@ lint: setup ## ruff and mypy
 
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs
 
-docs: setup ## the documentation as pages, into site/ (open site/index.html)
+docs: setup ## the documentation as pages, into site/: open site/index.html (searching them takes make docs-serve)
 	$(PYTHON) -m docs.hooks.cards --check
 	$(MKDOCS) build --strict --quiet
 

@@ -1,5 +1,6 @@
 """What a study will do with a dataset, before anything starts: its stages, what each takes, and what is left out. Light."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -184,9 +185,10 @@ class Plan:
     def _training(self, rows: int, batch: int) -> float:
         """Seconds to train one adapter on so many rows."""
         size = STUDY[self.config.size]["train"]
-        steps = min(-(-rows // batch) * size.get("epochs", 1), size.get("max_steps") or float("inf"))
+        epochs = size.get("epochs", TrainConfig.model_fields["epochs"].default)
+        steps = min(-(-rows // batch) * epochs, size.get("max_steps", math.inf))
         tokens = steps * min(batch, rows) * min(self._row_tokens, size["max_seq_length"])
-        return START_SECONDS["train"] / max(1, len(self.trained)) + tokens / self._pace("train")
+        return float(START_SECONDS["train"] / len(self.trained) + tokens / self._pace("train"))
 
     def _pace(self, verb: str) -> float:
         return self.paces[verb] or PACE[verb]
@@ -225,5 +227,6 @@ def _seen(verb: str, base_model: str) -> float | None:
             return float(run.outputs["tokens_per_second"])
         if verb == "evaluate" and (run.path / "answers.csv").exists():
             answers = len(results.read(run.path / "answers.csv", results.Answer))
-            return answers * run.config["max_new_tokens"] / (seconds_between(run.started_at, run.finished_at) or 1.0)
+            seconds = seconds_between(run.started_at, run.finished_at) or 1.0
+            return float(answers * run.config["max_new_tokens"] / seconds)
     return None

@@ -22,8 +22,8 @@ def choose(label: str, names: dict[str, str], parameter: str) -> str:
     chosen = st.segmented_control(
         label, list(names), format_func=names.__getitem__, default=now, key=f"guide.{parameter}.{now}", required=True, wrap=True
     )
+    st.query_params[parameter] = chosen or now  # said again: a button to this page itself leaves the browser's address as it was
     if chosen and chosen != now:
-        st.query_params[parameter] = chosen
         st.rerun()
     return now
 

@@ -3,6 +3,8 @@
 The sentence under a field is its help on the page and in `--help`.
 """
 
+from collections.abc import Mapping
+
 from core.config.chat import ChatConfig, DrawingConfig
 from core.config.demo import DemoConfig
 from core.config.evaluate import EvaluateConfig
@@ -18,6 +20,7 @@ from core.judge import BACKENDS
 from core.merge import ROUTERS, STRATEGIES
 from core.metrics import METRICS
 from core.rag import CHUNKERS, PIPELINES
+from core.registry import Entry
 from core.train import METHODS
 
 __all__ = [
@@ -49,7 +52,7 @@ __all__ = [
     "TrainConfig",
 ]
 
-CHOICES = {
+CHOICES: dict[str, Mapping[str, Entry]] = {
     "method": METHODS,
     "strategy": STRATEGIES,
     "router": ROUTERS,

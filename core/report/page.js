@@ -208,10 +208,10 @@
     }
 
     function choice(title, key, options) {
-      const select = make("select", { name: key });
+      const select = make("select", { id: `choose-${key}` });
       for (const option of options) select.append(make("option", { value: option, textContent: option }));
       select.addEventListener("change", () => { state[key] = select.value; if (key !== "words") state.page = 1; show(); });
-      return make("label", {}, title, select);
+      return make("div", {}, make("label", { htmlFor: select.id, textContent: title }), select);
     }
 
     function turner() {
@@ -228,13 +228,13 @@
       return make("div", { className: "turn" }, back, on, said);
     }
 
-    const search = make("input", { type: "search", name: "text", placeholder: "text in question or answer" });
+    const search = make("input", { type: "search", id: "search", placeholder: "text in question or answer" });
     let waiting = 0;
     search.addEventListener("input", () => {
       clearTimeout(waiting);
       waiting = setTimeout(() => { state.text = search.value; state.page = 1; show(); }, WAIT_MS);
     });
-    const filters = make("div", { className: "filters" }, make("label", {}, "Contains", search));
+    const filters = make("div", { className: "filters" }, make("div", {}, make("label", { htmlFor: "search", textContent: "Contains" }), search));
     for (const [of, title] of Object.entries(EXACT)) filters.append(choice(title, of, ["all", ...table.names[of]]));
     filters.append(choice("Orders", "orders", ["all", "agree", "disagree"]));
     filters.append(choice("Sort", "sort", ["as judged", "largest score difference", "smallest score difference"]));

@@ -104,9 +104,10 @@ def _shown(found: Sequence[Picture], title: str, choose: str, draw: Callable[[Pi
     for each in found:
         draw(each)
     choices = [element("option", each.label, value=each.key) for each in found]
-    switch = element("label", f"{choose} ", element("select", *choices, class_="switch")) if found[1:] else Markup()
+    identity = f"choose-{found[0].key}"
+    switch = joined([element("label", f"{choose} ", for_=identity), element("select", *choices, class_="switch", id=identity)])
     group = [_picture(each, hidden=bool(place)) for place, each in enumerate(found)]
-    return element("div", element("h3", title), switch, *group, class_="group")
+    return element("div", element("h3", title), switch if found[1:] else "", *group, class_="group")
 
 
 def _picture(picture: Picture, hidden: bool) -> Markup:

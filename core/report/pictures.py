@@ -110,9 +110,8 @@ def win_matrices(sources: Sources) -> list[Picture]:
     named = {each.run.run_id for each in sources.judged}
     pictures = []
     for place, (name, scores) in enumerate(win_matrix.win_rates(sources.evaluation).items()):
-        told = scores[
-            [signature.split("|")[0].removeprefix("run:") in named for signature in scores["signature"]] & scores["value"].notna()
-        ]
+        runs = scores["signature"].str.split("|").str[0].str.removeprefix("run:")
+        told = scores[runs.isin(named) & scores["value"].notna()]
         if len(told):
             pictures.append(_wins(sources, place, name, told))
     return pictures

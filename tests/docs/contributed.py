@@ -49,12 +49,13 @@ def copy(target: Path) -> Path:
 
 
 def put(thing: Added, project: Path) -> None:
-    """The file, which must be new, and the row at the end of its table."""
-    assert not (project / thing.file).exists(), thing.file
+    """The file, and the row at the end of its table, where they don't stand there already."""
     (project / thing.file).write_text(thing.code, encoding="utf-8")
     init = project / thing.init
     text = init.read_text(encoding="utf-8")
     [table] = (node for node in ast.parse(text).body if isinstance(node, ast.Assign) and node.targets[0].id == thing.table)
+    if thing.word in (key.value for key in table.value.keys if isinstance(key, ast.Constant)):
+        return
     lines = text.splitlines(keepends=True)
     assert lines[table.end_lineno - 1] == "}\n", f"{thing.table} ends otherwise than rows can follow"
     lines.insert(table.end_lineno - 1, thing.row)

@@ -3,18 +3,20 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core import paths, runs
 from core.__main__ import main
-from core.config import ChatConfig, Config, ServeConfig
+from core.config import ChatConfig, Config, MergeConfig, RouteConfig, ServeConfig, TrainConfig
 from core.jobs import execute
 from core.jobs.arguments import ALONE, APART, config_values, parse
 from core.jobs.configure import configure, fill
 from core.runs import Workspace
 from core.verbs import VERBS
 from tests.docs import reading
+from tests.pages import tiny_mix
 
 PAGES = [pytest.param(page, id=str(page.relative_to(paths.PROJECT))) for page in reading.PAGES]
 BY_NAME = ("adapters", "models", "model", "candidate", "surface", "recipe")
@@ -53,6 +55,17 @@ def test_every_command_is_understood(page: Path, capsys: pytest.CaptureFixture[s
             config_of(words)
 
 
+def would_make(config: Config | None) -> str:
+    """The name that a command gives to what it makes; of several adapters the first one's."""
+    if isinstance(config, TrainConfig):
+        first = "cynic" if config.categories == ("each",) else config.categories[0]
+        return f"{config.name}-{first}" if config.name else f"{first}-{config.method}"
+    if isinstance(config, MergeConfig | RouteConfig) and not config.replace:
+        usual = f"{config.strategy}_merged_adapter" if isinstance(config, MergeConfig) else f"{config.router}_route"
+        return config.name or usual
+    return ""
+
+
 def test_models_that_the_readme_names_are_shipped_or_made_before() -> None:
     known = {folder.name for shelf in ("adapters", "merged_adapters") for folder in (paths.PROJECT / shelf).iterdir()} | WORDS
     commands = core_commands(paths.PROJECT / "README.md")
@@ -63,8 +76,9 @@ def test_models_that_the_readme_names_are_shipped_or_made_before() -> None:
             value = getattr(config, field, None) or ()
             unknown = {name for name in ([value] if isinstance(value, str) else value) if not PLACEHOLDER.fullmatch(name)} - known
             assert not unknown, f"python -m core {' '.join(words)}: {unknown}"
-        if name := getattr(config, "name", None):
-            known.add(name)
+        if made := would_make(config):
+            assert made not in known, f"python -m core {' '.join(words)}: there is a {made} already, so this would be refused"
+            known.add(made)
         if data := getattr(config, "data", None):
             assert PLACEHOLDER.fullmatch(Path(data).stem) or (paths.PROJECT / data).exists(), data
 
@@ -118,3 +132,13 @@ def test_readmes_other_commands_do_what_they_say(shipped: Path, tmp_path: Path, 
     for words in readme("data", "merge", "route", "export", "judge"):
         assert do(words), words
     assert (shipped / "models").exists() and (shipped / "merged_adapters" / "learned_route").exists()
+
+
+@pytest.mark.slow
+def test_the_script_of_the_guide_to_serving_runs(home: Path, tiny_base: Path, tiny_data: Path) -> None:
+    """Other people's clients, as the guide has them, on an engine with a tiny model."""
+    [block] = (each for each in reading.blocks(paths.PROJECT / "docs" / "serving.md") if each.language == "python")
+    with tiny_mix.home_with_engine(home, tiny_base, tiny_data, port=8941):
+        names: dict[str, Any] = {}
+        exec(block.text.replace(":8000", ":8941"), names)
+    assert names["reply"].choices[0].message.content

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -63,6 +64,15 @@ def assert_listed(seen: dict[str, Any], tables: list[str], keys: list[str]) -> N
 
 def test_every_kind_of_thing_has_its_example() -> None:
     assert set(THINGS) == set(WHERE)
+
+
+def test_the_examples_pass_the_linters(tmp_path: Path) -> None:
+    project = put(tmp_path / "project", *WHERE)
+    shutil.copy(paths.PROJECT / "pyproject.toml", project)
+    files = [name for thing in THINGS.values() for name in (thing.file, thing.init)]
+    for words in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *words, *files], cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,11 @@ def test_it_opens_and_works_without_a_network(chromium: Any, bundle: Path) -> No
     assert page.locator("iframe, img, base, meta[http-equiv=refresh], a[href^=http]").count() == 0
 
 
+def labelled(page: Any, label: str) -> Any:
+    """A filter of the verdict browser."""
+    return page.locator("#verdict-browser").get_by_label(label, exact=True)
+
+
 def charts_show_names_as_text(page: Any) -> None:
     """Names that plotly would read as HTML stand as they are."""
     labels = page.locator("[data-figure^=matrix] .ytick text").all_text_contents()
@@ -101,19 +106,19 @@ def filters(page: Any) -> None:
     ]
     page.get_by_role("button", name="Next page").first.click()
     assert "Page 2 of 8" in count.inner_text()
-    page.get_by_label("Verdict", exact=True).select_option("loss")
+    labelled(page, "Verdict").select_option("loss")
     assert count.inner_text().startswith("6 of 72 verdicts. Page 1 of 1.")
-    page.get_by_label("Verdict", exact=True).select_option("all")
-    page.get_by_label("Orders").select_option("disagree")
+    labelled(page, "Verdict").select_option("all")
+    labelled(page, "Orders").select_option("disagree")
     assert count.inner_text().startswith("54 of 72")
-    page.get_by_label("Orders").select_option("all")
-    page.get_by_label("Category").select_option(material.CATEGORIES[1])
+    labelled(page, "Orders").select_option("all")
+    labelled(page, "Category").select_option(material.CATEGORIES[1])
     assert count.inner_text().startswith("24 of 72")
-    page.get_by_label("Contains").fill("EVIL.EXAMPLE/P")
+    labelled(page, "Contains").fill("EVIL.EXAMPLE/P")
     page.wait_for_function("document.querySelector('#verdict-browser [role=status]').textContent.startsWith('4 of 72')")
     assert page.locator("article.verdict .three > div").nth(1).inner_text().endswith(material.HOSTILE[3])
-    page.get_by_label("Category").select_option("all")
-    page.get_by_label("Contains").fill("candidate 5")
+    labelled(page, "Category").select_option("all")
+    labelled(page, "Contains").fill("candidate 5")
     page.wait_for_function("document.querySelector('#verdict-browser [role=status]').textContent.startsWith('4 of 72')")
 
 
@@ -125,13 +130,13 @@ def long_text(page: Any) -> None:
     assert len(card.locator(".text").evaluate("each => each.textContent")) == len(f"{material.LONG} candidate 5")
     card.get_by_role("button", name="Show less").click()
     assert len(card.inner_text()) < 2_000
-    page.get_by_label("Contains").fill("")
+    labelled(page, "Contains").fill("")
     page.wait_for_function("document.querySelector('#verdict-browser [role=status]').textContent.startsWith('72 of 72')")
 
 
 def words(page: Any) -> None:
     """Differences of words are those of core.word_diff, which the app shows."""
-    page.get_by_label("Words").select_option("differences")
+    labelled(page, "Words").select_option("differences")
     card = page.locator("article.verdict").nth(3).locator(".three > div").nth(2).locator(".text")
     marked = card.evaluate("each => [...each.querySelectorAll('ins, del')].map(piece => [piece.textContent.trim(), piece.tagName])")
     reference = page.locator("article.verdict").nth(3).locator(".three > div").nth(0).locator(".text").evaluate("each => each.textContent")
