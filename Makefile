@@ -36,7 +36,7 @@ test: setup chromium ## all tests but the slow ones
 	$(PYTHON) -m pytest -q --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup chromium ## the tests that take minutes
-	$(PYTHON) -m pytest -q -m slow
+	$(PYTHON) -m pytest -q -m "slow and not net"
 
 lint: setup ## ruff and mypy
 	$(PYTHON) -m ruff check .

@@ -1,4 +1,4 @@
-"""The tables of the README, from the newest evaluation and its verdicts: `python benchmarks/honest_table.py` prints Markdown."""
+"""The tables of docs/results.md, from the newest evaluation and its verdicts: `python benchmarks/honest_table.py` prints Markdown."""
 
 import sys
 from pathlib import Path

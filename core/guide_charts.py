@@ -1,5 +1,6 @@
 """The guide's pictures: what rank costs, and the singular values of an adapter."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,8 +20,15 @@ def over_ranks(values: Sequence[float], chosen: tuple[int, float], full: float, 
     mark = {"color": HUES[0], "size": 12, "line": {"color": ACCENT, "width": 2}}
     figure.add_scatter(x=[chosen[0]], y=[chosen[1]], mode="markers", name="chosen", marker=mark, hovertemplate=hover)
     figure.update_xaxes(type="log", title_text="rank r", tickvals=RANKS, ticktext=[str(rank) for rank in RANKS])
-    figure.update_yaxes(type="log", title_text=unit, dtick=1 if full > 100 * min(values) else "D2")
+    figure.update_yaxes(type="log", title_text=unit, tickvals=_ticks([*values, full]), tickformat=",~s" if full > 1e4 else ",~g")
     return dress(figure, 300)
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """1, 10, 100, ... over the span of these values; 1, 2, 5, 10, ... where it is short."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    steps = (1,) if high - low > 3 else (1, 2, 5)
+    return [step * 10.0**power for power in range(low, high + 1) for step in steps]
 
 
 def singular_values(found: Sequence[Spectrum]) -> go.Figure:

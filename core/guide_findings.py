@@ -50,5 +50,5 @@ def directions(adapter: str, module: str, found: Sequence[Spectrum]) -> str:
     span = f", from {three(min(ranks))} to {three(max(ranks))} over {count(len(found), 'layer')}" if len(found) > 1 else ""
     return (
         f"{adapter}, {module}: of {len(most.values)} directions about {three(median(ranks))} matter (median effective rank{span}). "
-        f"The strongest holds {percent(held)} of the squared change. Training changed {most.layer.removeprefix('model.')} most."
+        f"The strongest holds {percent(held)} of the squared change. The change is largest in {most.layer.removeprefix('model.')}."
     )

@@ -119,8 +119,8 @@ def spectra(folder: Path, layers: Sequence[str]) -> list[Spectrum]:
 
 def singular_values(A: Array, B: Array) -> Array:
     """Of B A, from A [r, in] and B [out, r]: min(r, in, out) of them, largest first."""
-    R_B, R_A = np.linalg.qr(B, mode="r"), np.linalg.qr(A.T, mode="r")
-    return np.asarray(np.linalg.svd(R_B @ R_A.T, compute_uv=False))
+    R_B, R_A = (np.asarray(np.linalg.qr(factor, mode="r")) for factor in (B, A.T))
+    return np.linalg.svd(R_B @ R_A.T, compute_uv=False)
 
 
 def _lora(config: Mapping[str, Any], file: File, layers: Sequence[str]) -> Iterator[tuple[Array, Array]]:

@@ -17,7 +17,14 @@ from core.registry import Entry
 from core.verbs import VERBS
 from core.wording import plain
 
-LABELS = {"r": "Rank r", "backend": "Judge", "lora_alpha": "LoRA alpha", "base_url": "Base URL", "nf4": "NF4", "max_seq_length": "Longest row in tokens"}
+LABELS = {
+    "r": "Rank r",
+    "backend": "Judge",
+    "lora_alpha": "LoRA alpha",
+    "base_url": "Base URL",
+    "nf4": "NF4",
+    "max_seq_length": "Longest row in tokens",
+}
 YES = {True: "yes", False: "no"}
 EMPTY = "empty"
 
@@ -28,9 +35,13 @@ def config(verb: str) -> type[Config]:
 
 
 def start(verb: str) -> None:
-    """Give every field that the session does not know yet its default."""
+    """Give every field that the session does not know yet its default. A link may choose a row: /train?train.method=vera."""
     for name, field in config(verb).model_fields.items():
         st.session_state.setdefault(f"{verb}.{name}", _shown(field, None if field.is_required() else field.default))
+    for name, entries in _single_choices(config(verb).model_fields):
+        linked = st.query_params.pop(f"{verb}.{name}", None)
+        if linked in entries:
+            st.session_state[f"{verb}.{name}"] = linked
 
 
 def put(verb: str, config: Config) -> None:

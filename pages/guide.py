@@ -1,7 +1,5 @@
 """Guide: why, what, how, which when, what goes wrong, and the words; a section at a time, with a button to each page that does it."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from core import guide
@@ -12,6 +10,11 @@ from pages import guide_adapter, guide_calculator, parts
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 FINDING = "What tuning, merging and judging are for, how to do them, and what to do when something goes wrong. Each step opens its page."
+DONE = {
+    "methods": ("train", "train.method", "Train with it"),
+    "routers": ("evaluate", "route.router", "Make this route"),
+}
+"""Tables whose rows a form takes from a link: its page, the field, and what the button says."""
 PARTS = {"calculator": guide_calculator.show, "singular-values": guide_adapter.show}
 
 
@@ -35,7 +38,7 @@ def draw(block: Block) -> None:
     elif block.kind == "links":
         links(block.links)
     elif block.kind == "table":
-        rows(guide.TABLES[block.text])
+        rows(block.text)
     else:
         PARTS[block.text]()
 
@@ -47,18 +50,26 @@ def links(found: tuple[Link, ...]) -> None:
             st.page_link(f"pages/{link.page}.py", label=link.label, icon=":material/arrow_forward:", query_params=link.query)
 
 
-def rows(table: Mapping[str, Entry]) -> None:
+def rows(name: str) -> None:
     """What can be chosen by a word: what it is, when to choose it, its paper; two beside each other where there is room."""
-    names = list(table)
-    for begin in range(0, len(names), 2):
-        for column, name in zip(st.columns(2), names[begin : begin + 2], strict=False):
-            entry = table[name]
+    table = guide.TABLES[name]
+    words = list(table)
+    for begin in range(0, len(words), 2):
+        for column, word in zip(st.columns(2), words[begin : begin + 2], strict=False):
             with column.container(border=True, height="stretch", gap="xsmall"):
-                st.markdown(f"**{plain(entry.label)}** · `{name}`")
-                st.markdown(plain(entry.summary))
-                if entry.use_when:
-                    st.markdown(f"*When:* {plain(entry.use_when)}")
-                st.markdown(f":small[{guide.cited(entry.reference)}]")
+                row(word, table[word])
+                if name in DONE:
+                    page, field, label = DONE[name]
+                    st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:", query_params={field: word})
+
+
+def row(word: str, entry: Entry) -> None:
+    """One of them."""
+    st.markdown(f"**{plain(entry.label)}** · `{word}`")
+    st.markdown(plain(entry.summary))
+    if entry.use_when:
+        st.markdown(f"*When:* {plain(entry.use_when)}")
+    st.markdown(f":small[{guide.cited(entry.reference)}]")
 
 
 parts.enter()

@@ -10,5 +10,5 @@ class ReportConfig(Config):
     """Evaluation to tell of: its run id, or 'last'."""
     judged: Names = ()
     """Judge runs to tell of. Empty: all that judged this evaluation's answers."""
-    title: str = ""
+    title: str | None = None
     """Headline. Empty: made from the name of the dataset."""

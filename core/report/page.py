@@ -48,9 +48,9 @@ def page(sources: Sources, title: str) -> str:
     return _document(title, joined([_head(sources, title), contents, element("main", *body), _foot(sources)]), payload)
 
 
-def title_of(sources: Sources, wanted: str) -> str:
+def title_of(sources: Sources, wanted: str | None) -> str:
     """The headline."""
-    return wanted.strip() or f"What fine-tuning changed on {sources.dataset}"
+    return (wanted or "").strip() or f"What fine-tuning changed on {sources.dataset}"
 
 
 def _chapters(sources: Sources, draw: Callable[[Picture], None]) -> list[Chapter]:

@@ -62,7 +62,7 @@ def _rows(sources: Sources) -> pd.DataFrame:
         made = each.rows.assign(run=run, length=judging.length_names(candidate, base), difference=(candidate_f1 - base_f1).round(3))
         outcomes = {name: made[column].map(verdict_findings.outcome) for name, column in _OUTCOMES.items()}
         parts.append(made.assign(**outcomes))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["judge", *COLUMNS])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 _OUTCOMES = {"first": "first_verdict", "second": "second_verdict", "verdict": "verdict"}

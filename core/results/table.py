@@ -55,7 +55,7 @@ def read(path: Path, row_type: type[Row]) -> "pd.DataFrame":
 
     kinds: dict[str, Any] = {each.name: str for each in fields(row_type) if each.type is str}
     texts = list(kinds)
-    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={c: [""] for c in row_type.columns() if c not in texts})
+    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={c: ["", "nan"] for c in row_type.columns() if c not in texts})
     for each in fields(row_type):
         if each.name not in table and each.default is not MISSING:
             table[each.name] = each.default

@@ -75,9 +75,9 @@ def _expanded(entry: Any) -> Any:
 
 
 def _pages(entry: Any) -> list[Any]:
-    """What an entry stands for: one ending in * for every page whose path begins so, a folder's index first."""
+    """What an entry stands for: one ending in * for every page whose path begins so, a folder's index first, English before others."""
     if not isinstance(entry, str) or not entry.endswith("*"):
         return [_expanded(entry)]
     made = list(modules.pages()) if entry.startswith("reference/python/") else []
     found = (str(file.relative_to(PROJECT / "docs")) for file in (PROJECT / "docs").glob(f"{entry}.md"))
-    return sorted([*made, *found], key=lambda path: (Path(path).name != "index.md", path))
+    return sorted([*made, *found], key=lambda path: (Path(path).name != "index.md", path.split(".")[0], len(path)))

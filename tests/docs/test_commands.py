@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.jobs.arguments import ALONE, APART, config_values, parse
 from core.jobs.configure import configure, fill
 from core.runs import Workspace
 from core.verbs import VERBS
+from docs.hooks import cards
 from tests.docs import reading
 from tests.pages import tiny_mix
 
@@ -67,7 +69,7 @@ def would_make(config: Config | None) -> str:
 
 
 def test_models_that_the_readme_names_are_shipped_or_made_before() -> None:
-    known = {folder.name for shelf in ("adapters", "merged_adapters") for folder in (paths.PROJECT / shelf).iterdir()} | WORDS
+    known = {Path(name).name for name in cards.MODELS} | WORDS
     commands = core_commands(paths.PROJECT / "README.md")
     assert len(commands) >= 15
     for words in commands:
@@ -95,12 +97,11 @@ def test_make_has_every_target_that_is_named() -> None:
 
 @pytest.fixture
 def shipped(home: Path) -> Path:
-    """A home with all that ships, linked file by file, so that nothing is written into it."""
-    for shelf in ("adapters", "merged_adapters", "results"):
-        (home / shelf).mkdir()
-        for folder in (paths.PROJECT / shelf).iterdir():
-            if (folder / "run.json").exists():
-                (home / shelf / folder.name).symlink_to(folder)
+    """A home with the models and evaluations that ship, by links; what a person made beside them is left out."""
+    runs_ = (f"results/{name}" for name in (cards.EVALUATION, cards.COMPARISON))
+    for name in (*cards.MODELS, *runs_):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).symlink_to(paths.PROJECT / name)
     return home
 
 
@@ -131,6 +132,9 @@ def test_readmes_other_commands_do_what_they_say(shipped: Path, tmp_path: Path, 
     """Those that take less than minutes: on the bundled model and encoder."""
     for words in readme("data", "merge", "route", "export", "judge"):
         assert do(words), words
+    [line] = re.findall(r'`python -c "([^"`]+)"`', (paths.PROJECT / "README.md").read_text(encoding="utf-8"))
+    printed = subprocess.run([sys.executable, "-c", line], cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout
+    assert (Path(printed.strip()) / "config.json").exists()
     assert (shipped / "models").exists() and (shipped / "merged_adapters" / "learned_route").exists()
 
 

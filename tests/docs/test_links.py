@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from core import paths
+from docs.hooks import tables
 from tests.docs import contributed, reading
 
 PAGES = [pytest.param(page, id=str(page.relative_to(paths.PROJECT))) for page in reading.PAGES]
@@ -27,6 +28,7 @@ MADE = {thing.file for thing in contributed.read().values()} | {"my_model.py", "
 def addresses() -> list[str]:
     """Every address of the net that a page or a row names, but this machine's."""
     found = {link for page in reading.PAGES for link in reading.links(page) if link.startswith("http")}
+    found |= set(re.findall(r"https?://[^\s)>]+", tables.choices_page()))
     return sorted(link for link in found if urlsplit(link).hostname not in ("127.0.0.1", "localhost"))
 
 

@@ -37,9 +37,17 @@ def test_every_section_has_its_text_its_tables_and_working_buttons(open_page: Op
             assert block.text.replace("\\", "") in said
         for entry in guide.TABLES[block.text].values() if block.kind == "table" else ():
             assert entry.summary in said and entry.use_when in said and entry.label in said
-    opened = [link.proto.page for link in at.get("page_link")]
+    opened = [(link.proto.page or "overview", link.proto.query_string) for link in at.get("page_link")]
     asked = [link.page for block in blocks for link in block.links]
-    assert opened[: len(asked)] == ["" if page == "overview" else page for page in asked]
+    assert [page for page, query in opened if not query.startswith(("train.", "route."))][: len(asked)] == asked
+    if section == "methods":
+        assert [query for _, query in opened][: len(METHODS)] == [f"train.method={name}" for name in METHODS]
+
+
+def test_a_method_is_chosen_by_a_link_and_a_strange_one_is_not(open_page: Open) -> None:
+    at = open_page("train", **{"train.method": "vera"})
+    assert at.selectbox(key="train.method").value == "vera" and "train.method" not in at.query_params
+    assert open_page("train", **{"train.method": "<script>"}).selectbox(key="train.method").value == "lora"
 
 
 def test_the_quick_start_speaks_japanese_by_its_address(open_page: Open) -> None:

@@ -12,7 +12,7 @@ from core import paths, results, runs
 from core.config import ReportConfig
 from core.judge import audit
 from core.report import run as report
-from core.results import ALL, Answer, AuditFigure, Model, Score, Verdict
+from core.results import ALL, Answer, AuditFigure, Comparison, Model, Score, Verdict
 from core.runs import Run, Workspace
 
 BASE, TUNED = "base", "<img src=x onerror=alert(1)>"
@@ -42,13 +42,18 @@ def evaluate(
     models: Sequence[tuple[str, str]] = ((BASE, "base"), (TUNED, "pooled")),
     texts: Sequence[str] = HOSTILE,
     loss: Callable[[str, int], float] = lambda role, place: (4.0 if role == "base" else 3.0) + 0.1 * place,
+    compared: bool = False,
     **config: Any,
 ) -> Run:
-    """An evaluation in which every model answers a question per text and category; `models`: names and roles."""
+    """An evaluation in which every model answers a question per text and category; `models`: names and roles.
+
+    An own adapter is the one of the category at its place among them. `compared`: it has comparisons.csv, as runs of today do.
+    """
 
     def fill(run: Run) -> dict[str, Any]:
+        owned = iter(categories)
         made = [
-            Model(name, role, categories[0] if role == "own" else "", f"adapters/{place}", "") for place, (name, role) in enumerate(models)
+            Model(name, role, next(owned) if role == "own" else "", f"adapters/{place}", "") for place, (name, role) in enumerate(models)
         ]
         answers = [
             Answer(run.run_id, name, category, f"{place}? {text[:300]}", text, text, 10 * loss(role, place), 10, "stop")
@@ -59,6 +64,9 @@ def evaluate(
         results.write(run.path / "models.csv", made, Model)
         results.write(run.path / "answers.csv", answers, Answer)
         results.write(run.path / "scores.csv", _scores(run.run_id, answers, categories), Score)
+        if compared:
+            tested = (_comparison(run.run_id, name, category) for name, _ in models[1:] for category in (*categories, ALL))
+            results.write(run.path / "comparisons.csv", tested, Comparison)
         return {"answers": f"results/{run.run_id}/answers.csv"}
 
     return _done("evaluate", {"data": "data/none.jsonl", "split": "test", **config}, fill)
@@ -106,6 +114,10 @@ def _verdict(run: str, judge: str, base: str, candidate: str, place: int, row: A
         pair=f"pair{place}",
         rationale=HOSTILE[2],
     )
+
+
+def _comparison(run: str, model: str, category: str) -> Comparison:
+    return Comparison(run, model, BASE, category, "perplexity", -12.3, -23.4, -1.23, 0.004, 0.04, 6)
 
 
 def _scores(run: str, answers: Iterable[Answer], categories: Sequence[str]) -> Iterable[Score]:

@@ -1,5 +1,6 @@
 """report.html in a real headless Chromium without a network: charts, verdict browser, print, and texts that would be code elsewhere."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ pytestmark = MARKS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
 WIDER = "document.documentElement.scrollWidth - innerWidth"
-DRAWN = "[...document.querySelectorAll('.plot')].filter(each => each.offsetParent).map(each => each.querySelectorAll('svg .trace, svg .hm').length)"
+SHOWN = "[...document.querySelectorAll('.plot')].filter(each => each.offsetParent)"
+DRAWN = f"{SHOWN}.map(each => each.querySelectorAll('svg .trace, svg .hm').length)"
+"""JavaScript: how many traces each chart has that is shown."""
 
 
 @dataclass
@@ -115,11 +118,11 @@ def filters(page: Any) -> None:
     labelled(page, "Category").select_option(material.CATEGORIES[1])
     assert count.inner_text().startswith("24 of 72")
     labelled(page, "Contains").fill("EVIL.EXAMPLE/P")
-    page.wait_for_function("document.querySelector('#verdict-browser [role=status]').textContent.startsWith('4 of 72')")
+    page.locator("#verdict-browser [role=status]", has_text=re.compile("^4 of 72")).wait_for()
     assert page.locator("article.verdict .three > div").nth(1).inner_text().endswith(material.HOSTILE[3])
     labelled(page, "Category").select_option("all")
     labelled(page, "Contains").fill("candidate 5")
-    page.wait_for_function("document.querySelector('#verdict-browser [role=status]').textContent.startsWith('4 of 72')")
+    page.locator("#verdict-browser [role=status]", has_text=re.compile("^4 of 72")).wait_for()
 
 
 def long_text(page: Any) -> None:
@@ -131,7 +134,7 @@ def long_text(page: Any) -> None:
     card.get_by_role("button", name="Show less").click()
     assert len(card.inner_text()) < 2_000
     labelled(page, "Contains").fill("")
-    page.wait_for_function("document.querySelector('#verdict-browser [role=status]').textContent.startsWith('72 of 72')")
+    page.locator("#verdict-browser [role=status]", has_text=re.compile("^72 of 72")).wait_for()
 
 
 def words(page: Any) -> None:
