@@ -10,6 +10,8 @@ from typing import Any
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
+MODEL_TYPES = ("llama", "mistral", "smollm3", "qwen2", "qwen3")
+"""Of a config.json from which the linear layers can be told."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Shape:
 
 
 def of_config(config: Mapping[str, Any]) -> Shape:
-    """The shape that a config.json of model type llama, mistral or smollm3 says."""
+    """The shape that a config.json of MODEL_TYPES says; biases and norms as in Llama."""
     heads = config["num_attention_heads"]
     return Shape(
         hidden=config["hidden_size"],

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -177,6 +177,8 @@ class Workspace:
     """What a running verb writes with: events, progress, scratch space, and publishing at the end."""
 
     run: Run
+    heard: Callable[[str, dict[str, Any]], None] | None = None
+    """Told of every event, its kind and values: by a stage, for the run that it is a stage of."""
 
     @property
     def path(self) -> Path:
@@ -195,6 +197,8 @@ class Workspace:
         line = json.dumps({"time": now(), "kind": kind, **values}, ensure_ascii=False)
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        if self.heard:
+            self.heard(kind, values)
 
     def progress(self, done: float, total: float, unit: str, message: str = "") -> None:
         """Say how far the run is: `done` of `total` `unit` (steps, answers, verdicts, rows)."""

@@ -127,12 +127,14 @@ def _lora(config: Mapping[str, Any], file: File, layers: Sequence[str]) -> Itera
     """A, and B times the scale."""
     for layer in layers:
         A, B = (file.read(f"{PREFIX}{layer}.lora_{which}.weight") for which in "AB")
+        if A.ndim != 2 or B.ndim != 2 or len(A) != B.shape[1]:
+            raise _apart(file, layer)
         yield A, scale_of(config, layer) * B
 
 
 def _vera(folder: Path, config: Mapping[str, Any], file: File, layers: Sequence[str]) -> Iterator[tuple[Array, Array]]:
     """diag(d) A and diag(b) B, each layer's corner of the common random pair (arXiv:2310.11454)."""
-    if "base_model.vera_A" not in file.tensors:
+    if not {"base_model.vera_A", "base_model.vera_B"} <= file.tensors.keys():
         raise UserError(
             f"{folder.name} is a VeRA without its projections, which only torch can draw again. Save it again with save_projection=True."
         )
@@ -140,7 +142,16 @@ def _vera(folder: Path, config: Mapping[str, Any], file: File, layers: Sequence[
     widths = _widths(folder, config, file)
     for layer in layers:
         d, b = (file.read(f"{PREFIX}{layer}.vera_lambda_{which}") for which in "db")
-        yield d[:, None] * A[:, : widths.get(layer, A.shape[1])], b[:, None] * B[: len(b)]
+        if layer not in widths or not len(d) == len(A) == B.shape[1] or len(b) > len(B):
+            raise _apart(file, layer)
+        yield d[:, None] * A[:, : widths[layer]], b[:, None] * B[: len(b)]
+
+
+def _apart(file: File, layer: str) -> UserError:
+    return UserError(
+        f"{file.path.parent.name}: what it holds for layer {layer} doesn't belong together, or not to its base model. "
+        "The folder is damaged; save the adapter again."
+    )
 
 
 def _widths(folder: Path, config: Mapping[str, Any], file: File) -> dict[str, int]:
@@ -148,12 +159,16 @@ def _widths(folder: Path, config: Mapping[str, Any], file: File) -> dict[str, in
     if "in_features" in file.metadata:
         return dict(json.loads(file.metadata["in_features"]))
     name = str(config.get("base_model_name_or_path") or "")
-    base = Path(name) / "config.json"
     known = [shape for shape in model_shapes.SHAPES.values() if shape.source == name]
-    if base.is_file():
-        known = [model_shapes.of_config(json.loads(base.read_text(encoding="utf-8")))]
+    base = Path(name) / "config.json"
+    said = json.loads(base.read_text(encoding="utf-8")) if base.is_file() else {}
+    if said.get("model_type") in model_shapes.MODEL_TYPES:
+        known = [model_shapes.of_config(said)]
     if not known:
-        raise UserError(f"{folder.name} is a VeRA made elsewhere, and the shape of its base model '{name}' is not known here.")
+        raise UserError(
+            f"{folder.name} is a VeRA made elsewhere, and the shape of its base model '{name}' is not known here. "
+            "Put the base model's folder into base_model_name_or_path of its adapter_config.json."
+        )
     linears = known[0].linears
     return {layer: linears[layer.rpartition(".")[2]][0] for layer in _layers(file, config) if layer.rpartition(".")[2] in linears}
 

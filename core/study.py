@@ -5,6 +5,7 @@ Each stage is a run of its own, executed here, in the study's process; a resumed
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core import runs
@@ -47,8 +48,7 @@ class Road:
         """Execute a stage unless it is done already. What is half-done is finished in its own folder."""
         run = self._begun(title.split()[0], config.model_dump(mode="json"))
         if run.status != "done":
-            start = self.ends[list(self.ends)[len(self.done) - 1]] if self.done else 0
-            run = execute.execute(Stage(execute.claim(run.run_id), self.workspace, title, start, self.ends[title]))
+            run = execute.execute(Workspace(execute.claim(run.run_id), partial(self._tell, title)))
         self.done[title] = run
         self.workspace.progress(self.ends[title], 100, "percent", f"{title} is done")
 
@@ -59,22 +59,12 @@ class Road:
                 return earlier if earlier.status == "done" else runs.requeue(earlier.run_id)
         return runs.create(verb, values, parent=whole)
 
-
-@dataclass(frozen=True)
-class Stage(Workspace):
-    """A stage's workspace: what it reports is told to the followers of the whole too, as a part of it."""
-
-    whole: Workspace
-    title: str
-    start: float
-    end: float
-
-    def event(self, kind: str, **values: Any) -> None:
-        """Append to the stage's events, and pass on what people watch."""
-        super().event(kind, **values)
+    def _tell(self, title: str, kind: str, values: dict[str, Any]) -> None:
+        """Pass on to the followers of the whole what a stage says, and how far it is as a part of the whole."""
         if kind == "say":
-            self.whole.event("say", message=f"{self.title}: {values['message']}")
+            self.workspace.event("say", message=f"{title}: {values['message']}")
         elif kind == "progress" and values["total"]:
-            done = self.start + (self.end - self.start) * values["done"] / values["total"]
-            message = f"{self.title}: {values['done']:,.0f} of {values['total']:,.0f} {values['unit']}"
-            self.whole.progress(round(done, 1), 100, "percent", " · ".join(filter(None, (message, values["message"]))))
+            start = max((self.ends[other] for other in self.done), default=0.0)
+            done = start + (self.ends[title] - start) * values["done"] / values["total"]
+            message = f"{title}: {values['done']:,.0f} of {values['total']:,.0f} {values['unit']}"
+            self.workspace.progress(round(done, 1), 100, "percent", " · ".join(filter(None, (message, values["message"]))))

@@ -72,7 +72,7 @@ def downloads(found: Evaluation) -> None:
         if len(found.flags):
             parts.download("flags.csv", found.flags)
         files = exports.answers(found)
-        name = st.selectbox("Question, answer and prediction of", list(files), key="export")
+        name = st.selectbox("Question, answer and prediction of", list(files), key="export", bind="query-params")
         parts.download(name, files[name], key="download-export")
 
 

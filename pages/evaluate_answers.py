@@ -6,7 +6,7 @@ import streamlit as st
 from core import queries
 from core.queries import OWN, Evaluation
 from core.wording import count, plain
-from pages import cards
+from pages import cards, link
 
 FLAGS = {
     "empty": "empty",
@@ -36,8 +36,7 @@ def show(found: Evaluation) -> None:
     event = st.dataframe(
         shown[columns], hide_index=True, on_select="rerun", selection_mode="single-row", height=260, key="pairs", alt="Answers side by side"
     )
-    chosen = event["selection"]["rows"]
-    _pair(found, pairs.iloc[chosen[0] if chosen and chosen[0] < len(pairs) else 0])
+    _pair(found, pairs.iloc[link.row(event, "pair", [str(place) for place in pairs.index])])
 
 
 def _chosen(found: Evaluation, candidates: list[str]) -> pd.DataFrame:

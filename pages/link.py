@@ -1,6 +1,7 @@
 """A page's state in its address, and as a link that brings it back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -18,6 +19,18 @@ def write(link: Link, known: Iterable[str]) -> None:
     new = {name: value for name, value in link.items() if now[name] != ([value] if isinstance(value, str) else value)}
     if new:
         st.query_params.update(new)
+
+
+def row(event: Any, name: str, ids: Sequence[str]) -> int:
+    """Place of the row to show in full: the one chosen in a table, which the address names from then on, else the address's, else 0.
+
+    `event`: what st.dataframe returned; `ids`: one per row, the same whatever filters are set.
+    """
+    chosen = event["selection"]["rows"]
+    if chosen and chosen[0] < len(ids):
+        st.query_params[name] = ids[chosen[0]]
+    linked = st.query_params.get(name, "")
+    return ids.index(linked) if linked in ids else 0
 
 
 def query(link: Link) -> str:

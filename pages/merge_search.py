@@ -9,7 +9,7 @@ from core.console import Play
 from core.results import ALL, SurfacePoint, Trial
 from core.runs import Run
 from core.wording import count, plain, three
-from pages import form, merge_controls, parts
+from pages import form, link, merge_controls, parts
 
 
 def show(names: list[str], usual: Play) -> None:
@@ -77,8 +77,7 @@ def _found(run: Run, trials: pd.DataFrame) -> None:
         **{"hide_index": True, "on_select": "rerun", "selection_mode": "single-row", "height": 240, "key": "tried"},
         alt="Mixes that were tried, the best first",
     )
-    rows = event["selection"]["rows"]
-    chosen = table.iloc[rows[0] if rows and rows[0] < len(table) else 0]
+    chosen = table.iloc[link.row(event, "trial", [str(trial) for trial in table["trial"]])]
     parts.action(
         f"Play mix {chosen['trial']} in the console",
         key="search.play",
@@ -105,8 +104,11 @@ def _surface(run: Run) -> None:
         return
     left, right = st.columns(2)
     strategies, categories = list(dict.fromkeys(points["strategy"])), list(dict.fromkeys(points["category"]))
-    strategy = left.selectbox("Strategy", strategies, key="surface_strategy") if len(strategies) > 1 else strategies[0]
-    category = right.selectbox("Category", categories, key="surface_category", format_func=lambda name: "mean" if name == ALL else name)
+    strategy = left.selectbox("Strategy", strategies, key="surface_strategy", bind="query-params") if len(strategies) > 1 else strategies[0]
+    called = {ALL: "mean"}
+    category = right.selectbox(
+        "Category", categories, key="surface_category", bind="query-params", format_func=lambda name: called.get(name, name)
+    )
     shown = points[(points["strategy"] == strategy) & (points["category"] == category)]
     low = shown.loc[shown["loss"].idxmin()]
     said = f"Lowest here: {three(low['loss'])} at {low['one']} {low['one_weight']:.2f} and {low['other']} {low['other_weight']:.2f}."

@@ -9,7 +9,7 @@ from core import queries, rag_charts, rag_findings, rag_tables
 from core.rag_tables import OUTCOMES, RagRun
 from core.results import ALL
 from core.wording import count, plain, three
-from pages import cards, parts
+from pages import cards, link, parts
 
 ANY = "all"
 
@@ -106,8 +106,7 @@ def _by_question(found: RagRun, mine: pd.DataFrame, generator: str, pipeline: st
     event = st.dataframe(
         shown.round(3), hide_index=True, on_select="rerun", selection_mode="single-row", height=240, key="fixes", alt="Outcome by question"
     )
-    rows = event["selection"]["rows"]
-    chosen = table.iloc[rows[0] if rows and rows[0] < len(table) else 0]
+    chosen = table.iloc[link.row(event, "rag_question", list(table["question_id"]))]
     st.text(chosen["question"])
     base = found.generators[0]
     four = ((base, "none"), (generator, "none"), (base, pipeline), (generator, pipeline))

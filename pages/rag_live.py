@@ -64,20 +64,30 @@ def box(run: Run | None) -> None:
 def _controls(run: Run | None) -> tuple[RagConfig, str] | None:
     """The form; returns what to ask and who answers once it was sent and can be asked."""
     with st.form("ask", border=False):
-        question = st.text_input("Question", key="ask.question", placeholder="What do you want to know?")
+        question = st.text_input("Question", key="ask.question", bind="query-params", placeholder="What do you want to know?")
         row = st.columns([2, 3, 2])
         known = _folders()
         usual = str(run.config.get("docs_dir")) if run else SHIPPED
         first = known.index(usual) if usual in known else 0
         docs = row[0].selectbox(
-            "Documents", known, index=first, key="ask.docs", accept_new_options=True, help="A folder, or a corpus.jsonl."
+            "Documents",
+            known,
+            index=first,
+            key="ask.docs",
+            bind="query-params",
+            accept_new_options=True,
+            help="A folder, or a corpus.jsonl.",
         )
-        pipelines = row[1].multiselect("Pipelines", list(PIPELINES), list(FIRST), format_func=rag_charts.label, key="ask.pipelines")
+        pipelines = row[1].multiselect(
+            "Pipelines", list(PIPELINES), list(FIRST), format_func=rag_charts.label, key="ask.pipelines", bind="query-params"
+        )
         models = [BASE, *form.adapters(), *form.merged_adapters()]
-        who = row[2].selectbox("Who answers", models, key="ask.model", help="An adapter answers at full strength.")
+        who = row[2].selectbox("Who answers", models, key="ask.model", bind="query-params", help="An adapter answers at full strength.")
         row = st.columns([1, 1, 3], vertical_alignment="bottom")
-        top_k = row[0].number_input("Passages to read", 1, 20, int(run.config.get("top_k") or 3) if run else 3, key="ask.top_k")
-        longest = row[1].number_input("Longest answer in tokens", 1, 1024, 96, step=16, key="ask.longest")
+        top_k = row[0].number_input(
+            "Passages to read", 1, 20, int(run.config.get("top_k") or 3) if run else 3, key="ask.top_k", bind="query-params"
+        )
+        longest = row[1].number_input("Longest answer in tokens", 1, 1024, 96, step=16, key="ask.longest", bind="query-params")
         pressed = row[2].form_submit_button("Ask", type="primary")
     if not pressed:
         return None

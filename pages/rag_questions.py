@@ -8,7 +8,7 @@ from core.rag import NONE
 from core.rag_tables import RagRun
 from core.results.rag import parts
 from core.wording import count, plain, three
-from pages import rag_cards
+from pages import link, rag_cards
 from pages.rag_cards import Column
 
 ANY = "all"
@@ -27,8 +27,7 @@ def show(found: RagRun) -> None:
     event = st.dataframe(
         table[columns], hide_index=True, on_select="rerun", selection_mode="single-row", height=220, key="asked", alt="Questions"
     )
-    rows = event["selection"]["rows"]
-    _question(found, table.iloc[rows[0] if rows and rows[0] < len(table) else 0])
+    _question(found, table.iloc[link.row(event, "rag_question", list(table["question_id"]))])
 
 
 def _chosen(found: RagRun) -> pd.DataFrame:

@@ -17,7 +17,11 @@ def figures(found: RagRun) -> None:
     levels = list(dict.fromkeys(level for level, _ in known))
     row = st.columns(3)
     named = {"": "nothing: what a search costs"}
-    level = row[0].selectbox("Had to be found", levels, format_func=lambda each: named.get(each, each), key="rag_level") or ""
+    forget_unknown("rag_level", levels)
+    level = (
+        row[0].selectbox("Had to be found", levels, format_func=lambda each: named.get(each, each), key="rag_level", bind="query-params")
+        or ""
+    )
     metrics = [metric for each, metric in known if each == level]
     forget_unknown("rank_metric", metrics)
     first = f"hit_rate@{found.run.config.get('top_k')}"

@@ -19,10 +19,11 @@ def show(found: Engine, health: Health, offers: list[str]) -> None:
     st.subheader("Ask it from a program", anchor=False)
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     names = [*offers, *_examples(health, offers)]
-    model = left.selectbox("Model", names, key="serve_model", accept_new_options=True, help=HELP)
+    model = left.selectbox("Model", names, key="serve_model", bind="query-params", accept_new_options=True, help=HELP)
     right.caption(_where(found, health))
     asked = Asked(found.address, model or names[0], key=health["limits"]["key"])
-    for tab, (language, write) in zip(st.tabs(list(SNIPPETS), key="serve_client"), SNIPPETS.values(), strict=True):
+    tabs = st.tabs(list(SNIPPETS), key="serve_client", bind="query-params")
+    for tab, (language, write) in zip(tabs, SNIPPETS.values(), strict=True):
         with tab:
             st.caption(plain(write.__doc__ or ""))
             st.code(write(asked), language=language, wrap_lines=True)

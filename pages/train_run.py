@@ -122,7 +122,9 @@ def first_batch(run: Run, adapter: str) -> None:
         st.caption("It was kept for the first adapters of the run alone; choose one of them above.")
         return
     rows = sorted(batch["row"].unique().tolist())
-    row = st.segmented_control("Row", rows, default=rows[0], format_func=lambda place: str(place + 1), key="batch_row", required=True)
+    row = st.segmented_control(
+        "Row", rows, default=rows[0], format_func=lambda place: str(place + 1), key="batch_row", bind="query-params", required=True
+    )
     shown = batch[batch["row"] == (row if row in rows else rows[0])].sort_values("position")
     counted = int(shown["supervised"].sum())
     st.caption(f"{count(len(shown), 'token')}, of which the loss counts {counted:,}: the answer and its end token.")

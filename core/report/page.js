@@ -1,7 +1,7 @@
 "use strict";
 // Charts, the verdict browser, and printing. Texts of models and people are set by textContent alone.
 (() => {
-  const PAGE = 10, CLIPPED = 1200, MOST_WORDS = 2000, WAIT_MS = 150, PRINTED = 20000;
+  const PAGE = 10, CLIPPED = 1200, MOST_WORDS = 2000, BLOCK = 5000, WAIT_MS = 150, PRINTED = 20000;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const make = (tag, properties, ...children) => {
     const made = document.createElement(tag);
@@ -54,17 +54,17 @@
   const bare = (word) => word.replace(/[^\p{L}\p{N}_]+/gu, "").toLowerCase() || word.trim();
 
   function longest(a, places, alo, ahi, blo, bhi) {
-    let best = [alo, blo, 0], lengths = new Map();
+    // lengths[j + 1]: of the longest match that ends with the word before i and with word j
+    let best = [alo, blo, 0], lengths = new Int32Array(bhi + 1), next = new Int32Array(bhi + 1);
     for (let i = alo; i < ahi; i++) {
-      const next = new Map();
+      next.fill(0, blo);
       for (const j of places.get(a[i]) || []) {
         if (j < blo) continue;
         if (j >= bhi) break;
-        const size = (lengths.get(j - 1) || 0) + 1;
-        next.set(j, size);
+        const size = (next[j + 1] = lengths[j] + 1);
         if (size > best[2]) best = [i - size + 1, j - size + 1, size];
       }
-      lengths = next;
+      [lengths, next] = [next, lengths];
     }
     return best;
   }
@@ -109,13 +109,29 @@
       .map(([piece, kind]) => [piece, shown.includes(kind) ? kind : ""]);
   }
 
+  // The first signs of a text, `size` of them or one more, so that no pair of surrogates is parted.
+  const first = (text, size) => text.slice(0, /[\ud800-\udbff]/.test(text.charAt(size - 1)) ? size + 1 : size);
+
   function fill(box, parts, most) {
     box.replaceChildren();
     for (const [piece, kind] of parts) {
       if (most <= 0) return;
-      box.append(kind ? make(ELEMENTS[kind], { textContent: piece.slice(0, most) }) : piece.slice(0, most));
+      const shown = first(piece, most);
+      // A very long piece stands in blocks, which are laid out when they come into sight.
+      const blocks = shown.length > 2 * BLOCK ? blocked(shown) : [shown];
+      for (const text of blocks) box.append(kind || blocks.length > 1 ? make(ELEMENTS[kind] || "span", { className: blocks.length > 1 ? "block" : "", textContent: text }) : text);
       most -= piece.length;
     }
+  }
+
+  function blocked(text) {
+    const found = [];
+    while (text) {
+      const end = text.length > BLOCK ? text.lastIndexOf(" ", BLOCK) + 1 : 0;
+      found.push(first(text, end || BLOCK));
+      text = text.slice(found[found.length - 1].length);
+    }
+    return found;
   }
 
   function textBox(number, table, reference, words) {

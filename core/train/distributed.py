@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from core import runs
 from core.data.packing import micro_batches
-from core.runs import Run, Workspace
+from core.runs import Workspace
 from core.train.cohort import Member
 
 Part = tuple[list[int], float]
@@ -117,8 +117,8 @@ def everyone() -> Team:
 class Hands:
     """Which process trains which members: dealt by their tokens, or all of them everywhere when they are fewer than the processes."""
 
-    def __init__(self, run: Run, members: Sequence[Member], processes: int) -> None:
-        self.run = run
+    def __init__(self, whole: Workspace, members: Sequence[Member], processes: int) -> None:
+        self.whole = whole
         self.processes = processes
         self.dealt = 1 < processes <= len(members)
         hands = deal([_tokens(member) for member in members], processes) if self.dealt else [range(len(members))] * processes
@@ -131,7 +131,7 @@ class Hands:
 
     def workspace(self, rank: int) -> Share:
         """What a process writes with."""
-        return Share(self.run, rank, self.processes, self.dealt)
+        return Share(self.whole.run, self.whole.heard, rank, self.processes, self.dealt)
 
     def finished(self) -> dict[str, Path]:
         """Where each member's folder waits to be published, by its name."""

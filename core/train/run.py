@@ -52,7 +52,7 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
         for note in [*prompter.notes(), *notes]:
             workspace.say(note)
         _write_first_batch(members[:SHOWN_MEMBERS], prompter.tokenizer, workspace.path / "first_batch.csv")
-    hands = Hands(workspace.run, members, everyone.size)
+    hands = Hands(workspace, members, everyone.size)
     team = hands.team(everyone)
     mine = hands.members[everyone.rank]
     choice = choose(config, mine)

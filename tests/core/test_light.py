@@ -12,12 +12,12 @@ LIGHT = [
     *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
     *("judging", "judge.expected", "pair_metrics", "verdict_findings", "verdict_table", "word_diff", "word_overlap"),
     *("guide", "lora_size", "model_shapes", "peft_config"),
-    *("model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
+    *("judged_runs", "model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
     *("serve", "serve.resident", "serve.client", "serve.process", "serve.names"),
     *("playground", "answer_tokens", "demo_prompts", "saved_questions", "talk"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]
-CHARTS = ["charts", "loss_curves", "verdict_charts", "rag_charts", "playground_charts", "who_answers", "guide_charts", "guide_findings"]
+CHARTS = ["report.run", "charts", "loss_curves", "verdict_charts", "rag_charts", "playground_charts", "who_answers", "guide_charts", "guide_findings"]
 HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
 
 

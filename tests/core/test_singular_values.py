@@ -89,6 +89,23 @@ def test_what_has_no_such_picture_says_why(tiny_base: Path, peft_adapter: Peft, 
         singular_values.modules(tmp_path / "vera")
 
 
+def test_factors_that_do_not_belong_together_are_refused(peft_adapter: Peft, tiny_base: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = peft_adapter("apart")
+    file, layer = folder / "adapter_model.safetensors", "model.layers.0.self_attn.q_proj"
+    tensors = load_file(file)
+    tensors[f"base_model.model.{layer}.lora_B.weight"] = np.ones((64, 3), np.float32)
+    save_file(tensors, file)
+    with pytest.raises(UserError, match=f"^apart: what it holds for layer {layer} doesn't belong together"):
+        singular_values.spectra(folder, [layer])
+    strange = vera(tiny_base, tmp_path / "strange")
+    config = json.loads((strange / "adapter_config.json").read_text()) | {"base_model_name_or_path": "some/where"}
+    (strange / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="the shape of its base model 'some/where' is not known here"):
+        singular_values.spectra(strange, [layer])
+
+
 def test_effective_rank_is_the_number_of_equal_directions() -> None:
     assert Spectrum("even", np.array([3.0, 3.0, 3.0, 0.0])).effective_rank == pytest.approx(3)
     one = Spectrum("one", np.array([5.0, 0.0]))

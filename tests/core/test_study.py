@@ -46,7 +46,10 @@ def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tin
     assert len(answers) == 6 * len(set(answers["question"]))
     assert list(done.outputs) == TITLES and done.outputs["judge own"]["verdicts"].endswith("verdicts.csv")
     assert done.outputs["report"]["html"].endswith("report.html")
-    shares = [event["done"] for event in runs.read_events(run.run_id, "progress")]
+    told = runs.read_events(run.run_id, "progress")
+    shares = [event["done"] for event in told]
+    for title, unit in (("data", "rows"), ("train own", "steps"), ("evaluate", "answers")):
+        assert any(event["message"].startswith(f"{title}: ") and f" {unit}" in event["message"] for event in told), title
     assert shares[-1] == 100 and min(shares) >= 0
 
 

@@ -12,7 +12,10 @@ from core.jobs import local, locks
 from tests.pages import sample, sample_rag, tiny_mix
 
 APP = Path(__file__).resolve().parents[2] / "streamlit_app.py"
-PAGES = ("overview", "start", "data", "train", "merge", "evaluate", "judge", "arena", "rag", "claims", "playground", "serve", "jobs", "guide")
+PAGES = (
+    *("overview", "start", "data", "train", "merge", "evaluate", "judge"),
+    *("arena", "rag", "claims", "playground", "serve", "jobs", "guide"),
+)
 TITLES = {"overview": "Lyceum", "rag": "RAG"}
 """Of the pages whose title isn't their name."""
 FAULT = "Dataset 'none.jsonl' can't be read: there is no such file. Give a path that exists."

@@ -103,7 +103,7 @@ def _verdict(run: str, judge: str, base: str, candidate: str, place: int, row: A
         row.question,
         row.reference,
         row.prediction_x,
-        f"{row.prediction_y} candidate {place}",
+        f"{row.prediction_y} candidate {place % 6}",
         first if first == second else "tie",
         first,
         second,

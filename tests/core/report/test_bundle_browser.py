@@ -122,7 +122,7 @@ def filters(page: Any) -> None:
     assert page.locator("article.verdict .three > div").nth(1).inner_text().endswith(material.HOSTILE[3])
     labelled(page, "Category").select_option("all")
     labelled(page, "Contains").fill("candidate 5")
-    page.locator("#verdict-browser [role=status]", has_text=re.compile("^4 of 72")).wait_for()
+    page.locator("#verdict-browser [role=status]", has_text=re.compile("^12 of 72")).wait_for()
 
 
 def long_text(page: Any) -> None:
