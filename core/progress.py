@@ -23,10 +23,11 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """'120 of 400 steps, 3 min 5 s left'."""
+        """'120 of 400 steps, 3 min 5 s left'; '44 %, 3 min 5 s left'."""
         left = f", {duration(self.seconds_left)} left" if self.seconds_left is not None else ""
         message = f" · {self.message}" if self.message else ""
-        return f"{self.done:,.0f} of {self.total:,.0f} {self.unit}{left}{message}"
+        done = f"{self.done:.0f} %" if self.unit == "percent" else f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
+        return f"{done}{left}{message}"
 
 
 def latest(run_id: str) -> Progress | None:

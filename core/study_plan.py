@@ -90,6 +90,8 @@ class Plan:
         """Where the expected time comes from, in words."""
         if all(self.paces.values()):
             return "at the pace of earlier runs here"
+        if any(self.paces.values()):
+            return "as far as earlier runs here tell"
         known = "at the bundled model's pace on two CPU cores"
         return known if self.config.base_model == "bundled" else f"{known}; a larger model takes longer in proportion"
 

@@ -109,7 +109,7 @@ def cost(verb: str, estimated: bool = False) -> str:
     """What the last run of this verb took, unless this one is `estimated`; and how many jobs wait before a new one."""
     every = runs.listing()
     last = next((run for run in every if run.verb == verb and run.status == "done" and run.finished_at), None)
-    waiting = [run for run in every if run.status in ("queued", "running")]
+    waiting = [run for run in every if run.status in ("queued", "running") and run.parent is None]
     spent = duration(seconds_between(last.started_at, last.finished_at)) if last else ""
     past = f"The last {verb} took {spent}." if last else f"No run of {verb} here yet, so its time is not known."
     return " ".join(["" if estimated else past, f"{count(len(waiting), 'job')} before it." if waiting else ""]).strip()

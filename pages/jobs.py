@@ -31,7 +31,7 @@ def finding(found: list[Run]) -> str:
 
 def first(found: list[Run]) -> str | None:
     """The job to show unasked: the one that runs, else the newest."""
-    return next((run.run_id for run in found if run.status == "running"), found[0].run_id if found else None)
+    return next((run.run_id for run in found if run.status == "running" and run.parent is None), found[0].run_id if found else None)
 
 
 def overview(found: list[Run]) -> str | None:

@@ -310,7 +310,7 @@ def status_line(names: bool = True) -> None:
 def _status(names: bool) -> None:
     running, queued = runs.listing(status="running"), runs.listing(status="queued")
     _announce([run.run_id for run in [*running, *queued] if run.parent is None], names)
-    running = [run for run in running if not any(other.parent == run.run_id for other in running)]
+    running = [run for run in running if run.parent is None]
     for run in running:
         said = progress.latest(run.run_id)
         text = "starting" if said is None else plain(said.text) if names else f"{said.share:.0%}"

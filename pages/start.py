@@ -96,8 +96,8 @@ def told(planned: Plan) -> None:
 def finding(dataset: Dataset, planned: Plan) -> str:
     """The dataset in a sentence."""
     rows = f"{count(len(dataset.rows), 'row')} in {count(len(dataset.categories), 'category', 'categories')}"
-    held = len(dataset.select("test"))
-    return f"{rows} ({listed(dataset.categories)}); {held:,} held out. {count(len(planned.trained), 'category', 'categories')} will get an adapter."
+    held, trained = len(dataset.select("test")), count(len(planned.trained), "category", "categories")
+    return f"{rows} ({listed(dataset.categories)}); {held:,} held out. {trained} will get an adapter."
 
 
 def newest() -> None:

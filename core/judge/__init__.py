@@ -36,7 +36,7 @@ BACKENDS = {
         "core.judge.llamacpp:LlamaCpp",
         "https://github.com/ggml-org/llama.cpp",
         "A language model from a GGUF file, run here by llama.cpp; judge_model is its path, or empty: the one of requirements-judge.txt.",
-        "There is no server and no key. Small models often fail the audit.",
+        "There is no server and no key. The small default fails its audit on the seven schools.",
     ),
     "perplexity": Entry(
         "Likelihood of the reference (no prompt)",

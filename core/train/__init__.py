@@ -34,7 +34,7 @@ METHODS = {
         "core.train.lora:LoraFA",
         "Zhang et al. 2023, LoRA-FA: Memory-efficient Low-rank Adaptation for LLMs Fine-tuning, arXiv:2308.03303",
         "LoRA with a frozen A; all adapters of one seed share it. Trained with AdamW.",
-        "You plan to merge: with a common A, weighted sums are exact at the same rank. It keeps fewer activations; no less is forgotten.",
+        "You plan to merge: with a common A, weighted sums are exact at the same rank. It also keeps fewer activations.",
         fields=(*_LOW_RANK, "quantization"),
     ),
     "vera": Entry(

@@ -17,7 +17,17 @@ LIGHT = [
     *("playground", "answer_tokens", "demo_prompts", "saved_questions", "talk"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]
-CHARTS = ["report.run", "charts", "loss_curves", "verdict_charts", "rag_charts", "playground_charts", "who_answers", "guide_charts", "guide_findings"]
+CHARTS = [
+    "report.run",
+    "charts",
+    "loss_curves",
+    "verdict_charts",
+    "rag_charts",
+    "playground_charts",
+    "who_answers",
+    "guide_charts",
+    "guide_findings",
+]
 HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
 
 

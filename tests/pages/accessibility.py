@@ -21,7 +21,8 @@ _RUN = """async ([upstream, grave, only]) => {
     const look = async (within, more) => (await axe.run(within, { resultTypes: ["violations"], ...wanted, ...more })).violations;
     const found = await look({ exclude: Object.keys(upstream) }, {});
     for (const [part, rules] of Object.entries(upstream)) found.push(...await look({ include: [part] }, off(rules)));
-    return found.filter(each => grave.includes(each.impact)).flatMap(each => each.nodes.map(node => [each.id, node.html, node.failureSummary]));
+    const said = each => each.nodes.map(node => [each.id, node.html, node.failureSummary]);
+    return found.filter(each => grave.includes(each.impact)).flatMap(said);
 }"""
 COLOURS = ("color-contrast",)
 """Rules whose outcome depends on the colours."""

@@ -1,11 +1,14 @@
-"""Every view has an address: each page's choices, opened by a link, are the ones that are shown; and a choice is written into the address."""
+"""Every view has an address: each page's choices, opened by a link, are the ones that are shown."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import paths, queries, runs
+from core import queries, rag_tables, runs
 from tests.pages import sample, sample_rag
-from tests.pages.conftest import Open
+from tests.pages.conftest import APP
 from tests.pages.test_pages import words
 
 LINKS: dict[str, list[tuple[dict[str, str], dict[str, object]]]] = {
@@ -29,7 +32,10 @@ LINKS: dict[str, list[tuple[dict[str, str], dict[str, object]]]] = {
         ({"look": "slices", "slice": "length"}, {"look": "slices", "slice": "length"}),
     ],
     "rag": [
-        ({"rag_look": "retrieval", "rank_metric": "mrr"}, {"rag_look": "retrieval", "rank_metric": "mrr"}),
+        (
+            {"rag_look": "retrieval", "rank_metric": "ndcg@5", "rag_level": "document"},
+            {"rag_look": "retrieval", "rank_metric": "ndcg@5", "rag_level": "document"},
+        ),
         ({"rag_look": "differences", "first": "2"}, {"rag_look": "differences", "first": 2}),
         ({"ask.question": "Why?", "ask.top_k": "5"}, {"ask.question": "Why?", "ask.top_k": 5}),
     ],
@@ -39,59 +45,75 @@ LINKS: dict[str, list[tuple[dict[str, str], dict[str, object]]]] = {
 """By page: query parameters, and what the widgets with these keys then hold."""
 
 
-def state(at: AppTest, key: str) -> object:
-    return at.session_state[key]
+@pytest.fixture(scope="module", autouse=True)
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A home that all tests of this file look at."""
+    home = str(tmp_path_factory.mktemp("linked"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LYCEUM_HOME", home)
+        sample.everything()
+        sample.evaluate()
+        sample_rag.compare()
+    yield home
 
 
-@pytest.fixture
-def filled() -> None:
-    sample.everything()
-    sample_rag.compare()
+@pytest.fixture(autouse=True)
+def here(filled: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LYCEUM_HOME", filled)
+
+
+def opened(page: str, /, **query: str) -> AppTest:
+    """The page as a new visitor finds it behind a link."""
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.switch_page(f"pages/{page}.py").run()
+    assert not at.exception and not at.error, [each.value for each in (*at.exception, *at.error)]
+    return at
+
+
+def texts(at: AppTest) -> list[str]:
+    return [text.value for text in at.text]
 
 
 @pytest.mark.parametrize("page", LINKS)
-def test_a_link_opens_the_view(open_page: Open, filled: None, page: str) -> None:
+def test_a_link_opens_the_view(page: str) -> None:
     for query, held in LINKS[page]:
-        at = open_page(page, **query)
-        assert not at.exception and not at.error, [each.value for each in (*at.exception, *at.error)]
-        assert {key: state(at, key) for key in held} == held
+        at = opened(page, **query)
+        assert {key: at.session_state[key] for key in held} == held
 
 
-def test_an_open_row_is_in_the_address(open_page: Open, filled: None) -> None:
+def test_an_open_row_is_the_addresss_whatever_the_order() -> None:
     found = queries.evaluation(queries.runs_with("evaluate", "answers.csv")[0])
     pairs = queries.side_by_side(found, found.compared[0])
-    third = pairs.iloc[2]
-    at = open_page("evaluate", pair="2")
-    assert third["question"] in [text.value for text in at.text]
-    assert third["question"] in [text.value for text in open_page("evaluate", pair="2", order="smallest gain").text], "whatever the order"
-    assert pairs.iloc[0]["question"] in [text.value for text in open_page("evaluate", pair="../2").text]
+    assert pairs.iloc[2]["question"] in texts(opened("evaluate", pair="2", order="smallest gain"))
+    assert pairs.iloc[0]["question"] in texts(opened("evaluate", pair="../2"))
 
 
-def test_an_open_question_of_a_comparison_is_in_the_address(open_page: Open, filled: None) -> None:
-    from core import rag_tables
-
+def test_an_open_question_of_a_comparison_is_the_addresss() -> None:
     asked = rag_tables.RagRun(rag_tables.finished()[0]).questions.iloc[-1]
-    at = open_page("rag", rag_look="question by question", rag_question=asked["question_id"])
-    assert asked["question"] in [text.value for text in at.text]
+    at = opened("rag", rag_look="question by question", rag_question=asked["question_id"])
+    assert asked["question"] in texts(at)
 
 
-def test_an_open_verdict_and_an_open_job_are_in_the_address(open_page: Open, filled: None) -> None:
-    at = open_page("judge", open="3")
+def test_an_open_verdict_job_and_run_are_the_addresss() -> None:
+    at = opened("judge", open="3")
     table = next(frame.value for frame in at.dataframe if "verdict" in frame.value)
-    assert table.loc[3, "question"] in [text.value for text in at.text]
-    older = runs.listing()[-1].run_id
-    assert older in words(open_page("jobs", job=older))
+    assert table.loc[3, "question"] in texts(at)
+    assert (older := runs.listing()[-1].run_id) in words(opened("jobs", job=older))
+    older = queries.runs_with("evaluate", "answers.csv")[-1].run_id
+    at = opened("evaluate", evaluation=older)
+    assert at.selectbox(key="evaluation").value == older and at.query_params["evaluation"] == older
 
 
-def test_a_choice_is_written_into_the_address(open_page: Open, filled: None) -> None:
-    at = open_page("evaluate")
-    at.selectbox(key="metric").set_value("bleu").run()
-    at.text_input(key="contains").set_value("railroad").run()
-    assert (at.query_params["metric"], at.query_params["contains"]) == (["bleu"], ["railroad"])
+def test_a_chosen_row_is_written_into_the_address() -> None:
+    def script() -> None:
+        import streamlit as st
 
+        from pages import link
 
-def test_a_run_of_several_is_in_the_address(open_page: Open, filled: None) -> None:
-    older, newer = queries.runs_with("evaluate", "answers.csv")[0].run_id, sample.evaluate().run_id
-    at = open_page("evaluate", evaluation=older)
-    assert older != newer and at.selectbox(key="evaluation").value == older
-    assert (paths.results() / older).exists()
+        for rows in ([], [1], [7]):
+            st.text(link.row({"selection": {"rows": rows}}, "pair", ["5", "9"]))
+
+    at = AppTest.from_function(script).run()
+    assert [text.value for text in at.text] == ["0", "1", "1"] and at.query_params["pair"] == "9"

@@ -24,7 +24,7 @@ def test_every_page_in_every_state(open_page: Open, state: str, page: str) -> No
     assert [title.value for title in at.title] == [TITLES.get(page, page.capitalize())]
     assert len(at.markdown[0].value) > 40 or page == "jobs", "the finding stands first"
     if state == "full":
-        assert at.get("plotly_chart") or page in ("jobs", "arena", "claims", "playground", "serve", "guide"), "one main picture"
+        assert at.get("plotly_chart") or page in ("start", "jobs", "arena", "claims", "playground", "serve", "guide"), "one main picture"
     if state == "failed" and page in ("train", "jobs", "overview"):
         assert FAULT in words(at)
     if state == "running" and page in ("train", "jobs"):

@@ -136,23 +136,3 @@ def test_a_difference_is_tested_from_six_questions_on(questions, tested):
     assert row.difference == pytest.approx(9, abs=1)
     assert (row.low is not None, row.p is not None, row.p_holm is not None) == (tested, tested, tested)
     assert row.reason == ("" if tested else "no interval: 5 questions, fewer than 6")
-
-
-@pytest.mark.parametrize(("questions", "tested"), [(5, False), (6, True)])
-def test_a_difference_is_tested_from_six_questions_on(questions, tested):
-    asked = ["a"] * questions
-    rows = by_cell(compare(answers(asked=asked), MODELS, [mean("figure", values({"merge": 9.0}, asked=asked), "")], seed=0))
-    row = rows["merge", "base", ALL]
-    assert row.difference == pytest.approx(9, abs=1)
-    assert (row.low is not None, row.p is not None, row.p_holm is not None) == (tested, tested, tested)
-    assert row.reason == ("" if tested else "no interval: 5 questions, fewer than 6")
-
-
-@pytest.mark.parametrize(("questions", "tested"), [(5, False), (6, True)])
-def test_a_difference_is_tested_from_six_questions_on(questions, tested):
-    asked = ["a"] * questions
-    rows = by_cell(compare(answers(asked=asked), MODELS, [mean("figure", values({"merge": 9.0}, asked=asked), "")], seed=0))
-    row = rows["merge", "base", ALL]
-    assert row.difference == pytest.approx(9, abs=1)
-    assert (row.low is not None, row.p is not None, row.p_holm is not None) == (tested, tested, tested)
-    assert row.reason == ("" if tested else "no interval: 5 questions, fewer than 6")

@@ -52,13 +52,3 @@ def test_a_question_that_lacks_an_answer_has_no_row():
 def test_without_the_base_model_nothing_can_be_fixed():
     tuned = [each for each in CELLS if each.role != "base"]
     assert fixes("r", tuned, table(0.1, 0.9, 0.1, 0.5), {"Why?": "q1"}) == []
-
-
-def test_without_the_base_model_nothing_can_be_fixed():
-    tuned = [each for each in CELLS if each.role != "base"]
-    assert fixes("r", tuned, table(0.1, 0.9, 0.1, 0.5), {"Why?": "q1"}) == []
-
-
-def test_without_the_base_model_nothing_can_be_fixed():
-    tuned = [each for each in CELLS if each.role != "base"]
-    assert fixes("r", tuned, table(0.1, 0.9, 0.1, 0.5), {"Why?": "q1"}) == []
