@@ -29,11 +29,12 @@ def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
         return f"Whether {name} beat {other} can't be told: perplexity was not measured on all of {count(len(found.answers), 'answer')}."
     better, worse = each[each["low"] > 0], each[each["high"] < 0]
     who = "Own adapters beat" if model == OWN else f"{model} beats"
-    parts = [f"{who} {other} on {len(better)} of {count(len(each), 'category', 'categories')}"]
+    number, unclear = count(len(each), "category", "categories"), len(each) - len(better) - len(worse)
+    together = whole["low"] > 0 and unclear == len(each) > 1
+    parts = [f"{who} {other} over {number} together, on none by itself" if together else f"{who} {other} on {len(better)} of {number}"]
     if len(worse):
         parts.append(f"worse on {listed(list(worse['category']))}")
-    unclear = len(each) - len(better) - len(worse)
-    if unclear:
+    if unclear and not together:
         parts.append(f"no difference seen on {unclear}")
     return (
         f"{', '.join(parts)}: perplexity {three(whole['value'])} against {three(whole['base'])} "

@@ -81,6 +81,11 @@ def new(verb: str, config: dict[str, Any], parent: str | None = None, lane: str 
     return run
 
 
+def verb_of(run_id: str) -> str:
+    """The verb that a run's id names."""
+    return run_id.rsplit("-", 2)[-2]
+
+
 def create(verb: str, config: dict[str, Any], parent: str | None = None) -> Run:
     """A new run, queued."""
     return write(new(verb, config, parent))

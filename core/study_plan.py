@@ -166,7 +166,8 @@ class Plan:
         def judge(candidate: str) -> Callable[[Done], JudgeConfig]:
             return lambda done: JudgeConfig(answers=done["evaluate"].run_id, candidate=candidate, backend=config.backend, seed=config.seed)
 
-        rivals = {"own": "own", **({"pooled": f"{self.name}-pooled", "merged": f"{self.name}-merged"} if self.several else {})}
+        rivals = {"merged": f"{self.name}-merged", "pooled": f"{self.name}-pooled"} if self.several else {}
+        rivals |= {"own": "own"}  # the last, so that pages which show the newest verdicts show these
         asked = (
             f"{count(self.asked, 'held-out question')} to {count(self.models, 'model')}, {count(self.asked * self.models, 'answer')} scored"
         )

@@ -6,8 +6,9 @@ from pathlib import Path
 import streamlit as st
 
 from core import charts, findings, paths, queries, read_only, runs, verdict_findings
-from core.config import DemoConfig
+from core.config import DemoConfig, ReportConfig
 from core.queries import OWN
+from core.report import outlook, sources
 from core.results import ALL
 from core.wording import count, duration, plain, seconds_between, signed, three
 from pages import audit_card, cards, form, parts, verdict_tables
@@ -111,13 +112,20 @@ def show(found: queries.Evaluation) -> None:
     took = duration(seconds_between(found.run.started_at, found.run.finished_at))
     st.caption(f"From evaluation {parts.label(found.run)}, which took {took}. Folder: {plain(str(paths.results()))}")
     road()
-    next_steps()
+    next_steps(found)
     demo()
 
 
-def next_steps() -> None:
-    """What to do next."""
+@st.cache_data(show_spinner=False, max_entries=8, ttl=60)
+def _steps(run_id: str) -> list[str]:
+    """What an evaluation suggests to do next; verdicts and votes join within a minute."""
+    return outlook.steps(sources.gather(ReportConfig(evaluation=run_id)))
+
+
+def next_steps(found: queries.Evaluation) -> None:
+    """What to do next: what the data suggests, and where one may go."""
     st.subheader("What next", anchor=False)
+    st.markdown("\n".join(f"- {plain(step)}" for step in _steps(found.run.run_id)))
     with st.container(horizontal=True):
         st.page_link("pages/share.py", label="Send it to somebody", icon=":material/ios_share:")
         st.page_link("pages/playground.py", label="Ask the models yourself", icon=":material/forum:")

@@ -183,8 +183,8 @@ def win_rates(run_id: str) -> dict[str, pd.DataFrame]:
 
 def label(run: Run) -> str:
     """A run in one line: when, what of, how it stands."""
-    demo = " · demo" if run.parent else ""
-    return f"{day(run.created_at)}{demo} · {run.run_id[-4:]}" + ("" if run.status == "done" else f" · {run.status}")
+    whole = f" · {runs.verb_of(run.parent)}" if run.parent else ""
+    return f"{day(run.created_at)}{whole} · {run.run_id[-4:]}" + ("" if run.status == "done" else f" · {run.status}")
 
 
 def pick_run(found: list[Run], key: str, said: Callable[[Run], str] = label) -> Run:

@@ -1,7 +1,6 @@
 """What a bundle does not show, and what to do next: sentences that rest on the data."""
 
 from core.queries import OWN
-from core.report.markup import Markup, listing
 from core.report.method import leaks, seeds, share_cut
 from core.report.sources import Sources
 from core.results import ALL
@@ -14,13 +13,13 @@ MUCH_CUT = 0.2
 """Share of cut answers from which they are spoken of."""
 
 
-def limits(sources: Sources) -> Markup:
+def limits(sources: Sources) -> list[str]:
     """What it does not show."""
     always = [
         "Perplexity says how likely a model finds the reference answers, not how good its own answers are.",
         f"All questions come from {sources.dataset}: how the models do on other questions is not measured here.",
     ]
-    return listing([*always, *_about_data(sources), *_about_answers(sources), *_about_judges(sources)])
+    return [*always, *_about_data(sources), *_about_answers(sources), *_about_judges(sources)]
 
 
 def _about_data(sources: Sources) -> list[str]:
@@ -63,11 +62,9 @@ def _about_judges(sources: Sources) -> list[str]:
     return [*said, *(["No person has voted on these answers."] if sources.votes.empty else [])]
 
 
-def steps(sources: Sources) -> Markup:
+def steps(sources: Sources) -> list[str]:
     """What next, each with its reason and the command for it."""
-    return listing(
-        [*_more_data(sources), *_other_models(sources), *_more_judges(sources)] or ["Nothing stands out. Try it on new questions."]
-    )
+    return [*_more_data(sources), *_other_models(sources), *_more_judges(sources)] or ["Nothing stands out. Try it on new questions."]
 
 
 def _more_data(sources: Sources) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import plotly
 
 from core.report import judges, method, outlook, pictures, story, verdict_data
-from core.report.markup import Markup, data, element, folded, joined, paragraph
+from core.report.markup import Markup, data, element, folded, joined, listing, paragraph
 from core.report.pictures import Picture
 from core.report.sources import Sources
 from core.wording import day
@@ -64,8 +64,8 @@ def _chapters(sources: Sources, draw: Callable[[Picture], None]) -> list[Chapter
         Chapter("browser", "Every verdict", _browser(sources)),
         Chapter("claims", "Claims of others", judges.claims(sources)),
         Chapter("costs", "What it took", method.costs(sources)),
-        Chapter("limits", "What this does not show", outlook.limits(sources)),
-        Chapter("next", "What next", outlook.steps(sources)),
+        Chapter("limits", "What this does not show", listing(outlook.limits(sources))),
+        Chapter("next", "What next", listing(outlook.steps(sources))),
         Chapter("versions", "Versions", method.versions(sources)),
     ]
 

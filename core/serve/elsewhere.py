@@ -6,6 +6,7 @@ Light. Whether it answers is asked at most every KNOWN_SECONDS, since pages look
 import os
 import threading
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,7 +18,7 @@ VARIABLE = "LYCEUM_ENGINE_URL"
 KNOWN_SECONDS = 3.0
 CONNECT_SECONDS = 2.0
 
-Fields = dict[str, str]
+Fields = dict[str, Any]
 """Of a resident.Engine."""
 
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ from core.jobs import local
 from core.presets import PRESETS, STUDY
 from core.verbs import VERBS
 
-TITLES = ["data", "train own", "train pooled", "merge linear", "evaluate", "judge own", "judge pooled", "judge merged", "report"]
+TITLES = ["data", "train own", "train pooled", "merge linear", "evaluate", "judge merged", "judge pooled", "judge own", "report"]
 NAMES = ["demo-cynic", "demo-hacker", "demo-lexicon"]
 
 

@@ -26,9 +26,9 @@ def test_a_file_with_unknown_columns_becomes_a_study(open_page: Open) -> None:
         "train pooled",
         "merge linear",
         "evaluate",
-        "judge own",
-        "judge pooled",
         "judge merged",
+        "judge pooled",
+        "judge own",
         "report",
     ]
     assert all(stages["about"]) and any(
