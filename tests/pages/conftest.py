@@ -29,7 +29,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setattr(local, "_start_worker", lambda run, descriptor: None)
 
     def open_(name: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(APP), default_timeout=120).run()
+        at = AppTest.from_file(str(APP), default_timeout=120)
         for key, value in query.items():
             at.query_params[key] = value
         return at.switch_page(f"pages/{name}.py").run()
