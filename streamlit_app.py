@@ -1,5 +1,5 @@
 """Lyceum's app: navigation over pages/, the status line, and errors that are shown as they stand."""
 
-from pages import parts
+from pages import frame
 
-parts.app()
+frame.app()

@@ -11,7 +11,7 @@ from core.judge import arena
 from core.judge.arena import Standing
 from core.runs import Run
 from core.wording import count, day, plain
-from pages import arena_sheet, form, parts
+from pages import arena_sheet, form, frame, parts
 
 
 def said(run: Run) -> str:
@@ -119,7 +119,7 @@ def more() -> None:
         form.begin({"arena": "Open a round"}, ArenaConfig(), estimated=True)
 
 
-parts.enter()
+frame.enter()
 rounds = arena.rounds()
 if rounds:
     head = st.container()

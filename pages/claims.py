@@ -5,7 +5,7 @@ import streamlit as st
 
 from core import findings, queries, results
 from core.wording import plain
-from pages import form, parts
+from pages import form, frame, parts
 
 FIELDS = ["evaluation", "judges"]
 COLOURS = {"holds": "green", "does not hold": "orange", "cannot be said": "gray"}
@@ -31,7 +31,7 @@ def ledger(table: pd.DataFrame) -> None:
             st.caption(plain(claim.how))
 
 
-parts.enter()
+frame.enter()
 ledgers = queries.runs_with("claims", "claims.csv")
 if ledgers:
     title = st.container()

@@ -8,7 +8,7 @@ from core.config import DataConfig
 from core.findings import three_or_all
 from core.results import ALL
 from core.wording import count, percent
-from pages import form, parts, upload
+from pages import form, frame, parts, upload
 
 MOST = 20
 TABLE = {
@@ -63,7 +63,7 @@ def leaks(table: pd.DataFrame) -> None:
             st.dataframe(table, hide_index=True, alt="Leaks between splits")
 
 
-parts.enter()
+frame.enter()
 reports = queries.runs_with("data", "report.csv")
 if reports:
     title = st.container()

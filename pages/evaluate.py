@@ -7,7 +7,7 @@ from core import charts, exports, findings, model_findings, queries, results
 from core.queries import OWN, Evaluation
 from core.results import ALL, GENERAL
 from core.wording import plain, three
-from pages import evaluate_answers, form, parts
+from pages import evaluate_answers, form, frame, parts
 
 FIELDS = ["data", "models", "base_model", "system_prompt", "split", "limit", "metrics", "encoder", "max_new_tokens", "engine"]
 
@@ -76,7 +76,7 @@ def downloads(found: Evaluation) -> None:
         parts.download(name, files[name], key="download-export")
 
 
-parts.enter()
+frame.enter()
 evaluations = queries.runs_with("evaluate", "answers.csv")
 if evaluations:
     title = st.container()

@@ -6,7 +6,7 @@ from core import guide
 from core.guide import Block, Link
 from core.registry import Entry
 from core.wording import plain
-from pages import guide_adapter, guide_calculator, parts
+from pages import frame, guide_adapter, guide_calculator, parts
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 FINDING = "What tuning, merging and judging are for, how to do them, and what to do when something goes wrong. Each step opens its page."
@@ -72,7 +72,7 @@ def row(word: str, entry: Entry) -> None:
     st.markdown(f":small[{guide.cited(entry.reference)}]")
 
 
-parts.enter()
+frame.enter()
 sections = guide.sections()
 parts.head("Guide", FINDING)
 key = choose("Section", {name: section.title() for name, section in sections.items()}, "section")

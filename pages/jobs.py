@@ -6,7 +6,7 @@ import streamlit as st
 from core import read_only, runs
 from core.runs import ENDED, Run
 from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
-from pages import parts
+from pages import frame, parts
 
 STATUSES = ["all", "running", "queued", "done", "failed", "cancelled"]
 # pages that show a run of the verb, and the name of their choice in the URL
@@ -96,7 +96,7 @@ def done(run: Run) -> None:
             )
 
 
-parts.enter()
+frame.enter()
 jobs = runs.listing()
 if not jobs:
     parts.empty(

@@ -6,7 +6,7 @@ from core import queries, verdict_charts, verdict_findings
 from core.runs import Run
 from core.verdict_findings import Judged
 from core.wording import plain
-from pages import audit_card, judge_form, parts, verdict_browser, verdict_sections, verdict_tables
+from pages import audit_card, frame, judge_form, parts, verdict_browser, verdict_sections, verdict_tables
 
 SECTIONS = {
     "verdicts": verdict_browser.show,
@@ -60,7 +60,7 @@ def downloads(run: Run) -> None:
             st.download_button(name, make, name, mime, on_click="ignore", icon=":material/download:", key=f"download-{name}")
 
 
-parts.enter()
+frame.enter()
 judged_runs = verdict_tables.runs()
 if judged_runs:
     title = st.container()

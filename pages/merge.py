@@ -5,7 +5,7 @@ import streamlit as st
 from core import console, findings, paths, read_only
 from core.console import Shelf
 from core.wording import count
-from pages import merge_console, merge_controls, merge_details, merge_play, merge_search, parts
+from pages import frame, merge_console, merge_controls, merge_details, merge_play, merge_search, parts
 
 SHOWS = "Weights of a mix and its answers while they move, its loss per category beside base and own adapters, and what merging did."
 WHY = "A merge is one model for all subjects; it costs something in each, and this page says how much."
@@ -32,7 +32,7 @@ def finding(merged: list[str]) -> str:
     return f"{SHOWS} {WHY}"
 
 
-parts.enter()
+frame.enter()
 known, merged = shelf(), console.baked()
 if known.infos or merged:
     parts.head("Merge", finding(merged))

@@ -11,7 +11,7 @@ from core.queries import OWN
 from core.report import outlook, sources
 from core.results import ALL
 from core.wording import count, duration, plain, seconds_between, signed, three
-from pages import audit_card, cards, form, parts, verdict_tables
+from pages import audit_card, cards, form, frame, parts, verdict_tables
 
 
 def road() -> None:
@@ -133,7 +133,7 @@ def next_steps(found: queries.Evaluation) -> None:
         st.page_link("pages/guide.py", label="What all of this means", icon=":material/menu_book:")
 
 
-parts.enter()
+frame.enter()
 evaluations = queries.runs_with("evaluate", "answers.csv")
 if evaluations:
     show(queries.evaluation(evaluations[0]))

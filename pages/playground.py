@@ -9,7 +9,7 @@ from core.serve import client
 from core.serve.resident import Engine
 from core.who_answers import Cast
 from core.wording import count, listed, plain
-from pages import engine, parts, playground_columns, playground_controls, playground_save, playground_state, playground_why
+from pages import engine, frame, parts, playground_columns, playground_controls, playground_save, playground_state, playground_why
 from pages.playground_controls import Prompts
 from pages.playground_state import KEY
 
@@ -102,7 +102,7 @@ def _busy(found: Engine) -> str:
         return ""  # the columns say why they broke off
 
 
-parts.enter()
+frame.enter()
 shelf = console.shelf()
 every = prompts(shelf.usual("data", list(shelf.infos), DATA))
 cast = who_answers.cast([name for name in every if name])

@@ -8,7 +8,7 @@ from core import rag_findings, rag_tables
 from core.rag_tables import RagRun
 from core.runs import Run
 from core.wording import day, plain
-from pages import parts, rag_answers, rag_documents, rag_form, rag_grid, rag_live, rag_questions, rag_retrieval
+from pages import frame, parts, rag_answers, rag_documents, rag_form, rag_grid, rag_live, rag_questions, rag_retrieval
 
 Section = Callable[[RagRun], None]
 
@@ -54,7 +54,7 @@ def sections(found: RagRun) -> None:
     every[chosen](found)
 
 
-parts.enter()
+frame.enter()
 compared = rag_tables.finished()
 if compared:
     title = st.container()

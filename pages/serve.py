@@ -2,11 +2,11 @@
 
 from core.errors import UserError
 from core.serve import client
-from pages import engine, parts, serve_access, serve_live, serve_snippets, serve_start
+from pages import engine, frame, parts, serve_access, serve_live, serve_snippets, serve_start
 
 SHOWS = "One address for the base model, every adapter, merge and mix, in OpenAI's API: for programs, other tools and the playground."
 
-parts.enter()
+frame.enter()
 found = engine.find()
 if found is None:
     parts.head("Serve", f"No engine runs. {SHOWS}")

@@ -5,7 +5,7 @@ import streamlit as st
 from core import findings, paths, queries, read_only, runs
 from core.runs import Run
 from core.wording import MISSING, count, duration, plain, seconds_between
-from pages import form, parts
+from pages import form, frame, parts
 
 FIELDS = ["evaluation", "title"]
 HOLDS = (
@@ -85,7 +85,7 @@ def hints() -> None:
     )
 
 
-parts.enter()
+frame.enter()
 evaluations = queries.runs_with("evaluate", "answers.csv")
 made_bundles = bundles()
 if evaluations or made_bundles:

@@ -13,7 +13,7 @@ from core.presets import STUDY
 from core.runs import Run
 from core.study_plan import Plan, plan
 from core.wording import count, listed, plain, roughly
-from pages import form, parts, upload
+from pages import form, frame, parts, upload
 
 SHOWN_ROWS = 3
 COLUMNS = ("question_column", "answer_column", "category_column")
@@ -145,7 +145,7 @@ def wizard() -> None:
     form.begin({"study": "Begin"}, config, estimated=True)
 
 
-parts.enter()
+frame.enter()
 parts.head(
     "Start",
     "From a file of questions and answers to adapters, a merge, an examination on held-out questions, and one file that you can send.",

@@ -7,7 +7,7 @@ from core import findings, loss_curves, results, runs, training
 from core.config import TrainConfig
 from core.runs import Run
 from core.wording import plain
-from pages import estimate, form, parts, train_run
+from pages import estimate, form, frame, parts, train_run
 
 FIELDS = [
     *("data", "categories", "base_model", "method", "r", "lora_alpha"),
@@ -84,7 +84,7 @@ def looked_at(found: list[Run]) -> None:
         train_run.closer(run, adapters or names)
 
 
-parts.enter()
+frame.enter()
 trained = training.listing()
 if trained:
     looked_at(trained)

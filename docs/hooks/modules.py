@@ -53,7 +53,7 @@ def _app() -> str:
     rows = [
         f"| {file.stem} | {_first(said(file))} |"
         for file in sorted((PROJECT / "pages").glob("*.py"))
-        if f'st.Page("pages/{file.name}"' in (PROJECT / "pages" / "parts.py").read_text(encoding="utf-8")
+        if f'st.Page("pages/{file.name}"' in (PROJECT / "pages" / "frame.py").read_text(encoding="utf-8")
     ]
     lead = "`make app` opens it. Pages read tables, draw charts and submit jobs; nothing is computed in them."
     return "\n".join(["# The app", "", lead, "", "| page | what it shows |", "|---|---|", *rows, ""])

@@ -77,7 +77,7 @@ def test_guessing_is_slow_over_all_sessions(shut: tuple[App, Path, Path]) -> Non
 def test_what_a_page_runs_before_the_gate_is_nothing() -> None:
     """Streamlit runs a file of pages/ alone when its address is the first that a fresh server is asked for."""
     for file in FILES:
-        before = file.read_text().partition("\nparts.enter()\n")[0]
+        before = file.read_text().partition("\nframe.enter()\n")[0]
         lines = [line for line in before.splitlines() if re.match(r"(st|parts|queries|runs)\.", line)]
         assert not lines, (file.name, lines)
 
