@@ -9,18 +9,20 @@ from functools import partial
 from typing import Any
 
 from core import runs
-from core.config import Config, DataConfig, DemoConfig, StudyConfig
+from core.config import Config, DataConfig, DemoConfig, JudgeConfig, StudyConfig
 from core.data.read import read
 from core.jobs import execute
 from core.presets import VOICE
 from core.runs import Run, Workspace
-from core.study_plan import plan
+from core.study_plan import Plan, check_names, plan
 
 
 def run(config: StudyConfig, workspace: Workspace) -> dict[str, Any]:
     """Run or finish all stages; returns each one's run and outputs, by title."""
     where = {name: getattr(config, name) for name in DataConfig.model_fields if name in StudyConfig.model_fields}
     planned = plan(config, read(DataConfig(**where)))
+    if not runs.listing(parent=workspace.run.run_id):  # what a resumed study made itself stands there rightly
+        _check(planned)
     for note in planned.notes:
         workspace.say(note)
     road = Road(workspace, planned.shares(), {})
@@ -28,6 +30,14 @@ def run(config: StudyConfig, workspace: Workspace) -> dict[str, Any]:
         workspace.say(f"{stage.title}: {stage.what}")
         road.go(stage.title, stage.configure(road.done))
     return {title: {"run_id": run.run_id, **run.outputs} for title, run in road.done.items()}
+
+
+def _check(planned: Plan) -> None:
+    """Raises UserError for what would fail in the end: names that are taken, judges that can't be asked."""
+    from core.judge.run import judges
+
+    check_names(planned)
+    judges(JudgeConfig(backend=planned.config.backend), lambda *_: None)
 
 
 def demo(config: DemoConfig, workspace: Workspace) -> dict[str, Any]:

@@ -55,10 +55,11 @@ class Plan:
 
     @cached_property
     def trained(self) -> list[str]:
-        """Categories that get an adapter of their own: the largest with a training row, in file order."""
-        rows = {name: len(self.dataset.groups[name, "train"]) for name in self.dataset.categories}
-        largest = sorted((name for name in rows if rows[name]), key=lambda name: -rows[name])[: self.config.most_categories]
-        return [name for name in self.dataset.categories if name in largest]
+        """Categories that get an adapter of their own, in file order: the largest with a training row, those first that can be examined."""
+        groups = self.dataset.groups
+        known = [name for name in self.dataset.categories if groups[name, "train"]]
+        ranked = sorted(known, key=lambda name: (not groups[name, "test"], -len(groups[name, ""])))[: self.config.most_categories]
+        return [name for name in known if name in set(ranked)]
 
     @cached_property
     def asked(self) -> int:
@@ -79,6 +80,29 @@ class Plan:
     def name(self) -> str:
         """What adapters and merges start with."""
         return self.config.name or paths.slug(Path(self.config.data).stem)
+
+    @property
+    def pooled(self) -> str:
+        """The pooled adapter's name."""
+        return f"{self.name}-pooled"
+
+    @property
+    def merged(self) -> str:
+        """The merge's name, which no category's adapter has."""
+        return f"{self.name}-{'merged' if 'merged' not in map(paths.slug, self.trained) else 'linear_merge'}"
+
+    @property
+    def adapters(self) -> list[str]:
+        """Names of all adapters that will be trained."""
+        if not self.several:
+            return [self._only]
+        return [*(f"{self.name}-{paths.slug(category)}" for category in self.trained), self.pooled]
+
+    @property
+    def _only(self) -> str:
+        """The adapter's name where one category is trained."""
+        every = len(self.dataset.categories) == 1
+        return f"{self.name}-{paths.slug(self.trained[0])}" if every else f"{self.name}-own"
 
     @property
     def seconds(self) -> float:
@@ -102,7 +126,7 @@ class Plan:
         said = [f"{listed(rest)} get no adapter: the {len(self.trained)} categories with the most rows do."] if rest else []
         unasked = [name for name in self.trained if not self.dataset.groups[name, "test"]]
         if unasked:
-            said.append(f"{listed(unasked)} can't be examined: too few rows, so none is held out. 30 rows a category are a start.")
+            said.append(f"{listed(unasked)} can't be examined: one row in ten is held out, and none of theirs is. Add rows.")
         if not self.several:
             said.append("With one category there is nothing to pool or merge: its adapter is compared with the base.")
         if self.dataset.dropped:
@@ -131,12 +155,12 @@ class Plan:
                 "train own",
                 f"{count(len(self.trained), 'adapter')}, one per category",
                 sum(self._training(len(self.dataset.groups[name, "train"]), own["batch_size"]) for name in self.trained),
-                lambda _: TrainConfig(**own, categories=chosen, name=self.name if every or self.several else f"{self.name}-own"),
+                lambda _: TrainConfig(**own, categories=chosen, name=self.name if every or self.several else self._only),
             ),
         ]
         if self.several:
-            pooled = own | {"batch_size": 2 * own["batch_size"], "categories": ("pooled",), "name": f"{self.name}-pooled"}
-            merge = {"name": f"{self.name}-merged", "seed": config.seed, "replace": config.replace}
+            pooled = own | {"batch_size": 2 * own["batch_size"], "categories": ("pooled",), "name": self.pooled}
+            merge = {"name": self.merged, "seed": config.seed, "replace": config.replace}
             stages += [
                 Stage(
                     "train pooled",
@@ -160,13 +184,13 @@ class Plan:
 
         def evaluate(done: Done) -> EvaluateConfig:
             own = done["train own"].outputs["adapters"]
-            others = (f"{self.name}-pooled", f"{self.name}-merged") if self.several else ()
+            others = (self.pooled, self.merged) if self.several else ()
             return EvaluateConfig(**fields, models=("base", *own, *others), categories=tuple(self.trained), seed=config.seed)
 
         def judge(candidate: str) -> Callable[[Done], JudgeConfig]:
             return lambda done: JudgeConfig(answers=done["evaluate"].run_id, candidate=candidate, backend=config.backend, seed=config.seed)
 
-        rivals = {"merged": f"{self.name}-merged", "pooled": f"{self.name}-pooled"} if self.several else {}
+        rivals = {"merged": self.merged, "pooled": self.pooled} if self.several else {}
         rivals |= {"own": "own"}  # the last, so that pages which show the newest verdicts show these
         asked = (
             f"{count(self.asked, 'held-out question')} to {count(self.models, 'model')}, {count(self.asked * self.models, 'answer')} scored"
@@ -215,10 +239,22 @@ def plan(config: StudyConfig, dataset: Dataset) -> Plan:
         )
     if not made.asked:
         raise UserError(
-            f"None of the {count(len(dataset.rows), 'row')} of '{config.data}' is held out for the examination (one in ten is, by chance), "
-            "so nothing could be proved. Add rows: 30 a category are a start."
+            f"No row of {listed(made.trained)} in '{config.data}' is held out for the examination (one in ten is, by chance), "
+            "so nothing could be proved. Add rows, 30 a category are a start, or choose another category column."
         )
     return made
+
+
+def check_names(planned: Plan) -> None:
+    """Raises UserError where a name can't be used, or is taken: before the first hour, not after the last."""
+    for shelf, names in ((paths.adapters(), planned.adapters), (paths.merged_adapters(), [planned.merged] if planned.several else [])):
+        for name in names:
+            paths.check_model_name(name, "adapter")
+            taken = [place for place in (paths.adapters(), paths.merged_adapters(), paths.models()) if (place / name).exists()]
+            if taken and not (planned.config.replace and taken == [shelf]):
+                raise UserError(
+                    f"{taken[0].name}/ has '{name}' already, which this study would make. Choose another name, or say replace=true."
+                )
 
 
 def _seen(verb: str, base_model: str) -> float | None:

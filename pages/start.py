@@ -11,7 +11,7 @@ from core.data.read import Dataset, read
 from core.errors import UserError
 from core.presets import STUDY
 from core.runs import Run
-from core.study_plan import Plan, plan
+from core.study_plan import Plan, check_names, plan
 from core.wording import count, listed, plain, roughly
 from pages import form, frame, parts, upload
 
@@ -140,6 +140,7 @@ def wizard() -> None:
     if config is None:
         return
     whole = plan(config, dataset)  # type: ignore[arg-type]
+    check_names(whole)
     st.markdown(plain(finding(dataset, whole)))
     told(whole)
     form.begin({"study": "Begin"}, config, estimated=True)

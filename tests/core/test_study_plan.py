@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from core import results, runs
+from core import results, runs, study
 from core.config import DataConfig, StudyConfig
 from core.data.read import read
 from core.data.split import split_of
 from core.errors import UserError
-from core.study_plan import PACE, plan
+from core.study_plan import PACE, check_names, plan
 
 
 def planned(tmp_path, rows, **fields):
@@ -59,3 +59,44 @@ def test_the_pace_is_that_of_earlier_runs_here(home, tmp_path):
     after = planned(tmp_path, rows("law", 60))
     assert after.paces == {"train": 10 * PACE["train"], "evaluate": 8 * 50 / 4} and after.pace_from == "at the pace of earlier runs here"
     assert after.stages[1].seconds < before.stages[1].seconds
+
+
+def test_of_many_small_categories_those_are_taken_that_can_be_examined(home, tmp_path):
+    made = planned(tmp_path, [row for number in range(60) for row in rows(f"subject {number}", 5)])
+    assert len(made.trained) == 8 and all(made.dataset.groups[name, "test"] for name in made.trained)
+
+
+def test_a_category_called_merged_has_its_adapter_and_the_merge_another_name(home, tmp_path):
+    made = planned(tmp_path, [*rows("merged", 60), *rows("open", 60)], name="x")
+    assert made.adapters == ["x-merged", "x-open", "x-pooled"] and made.merged == "x-linear_merge"
+    check_names(made)
+
+
+@pytest.mark.parametrize(
+    ("shelf", "taken"), [("adapters", "x-law"), ("adapters", "x-pooled"), ("merged_adapters", "x-merged"), ("models", "x-art")]
+)
+def test_a_name_that_is_taken_is_said_before_anything_trains(home, tmp_path, shelf, taken):
+    made = planned(tmp_path, [*rows("law", 60), *rows("art", 60)], name="x")
+    check_names(made)
+    (home / shelf / taken).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{shelf}/ has '{taken}' already"):
+        check_names(made)
+    again = planned(tmp_path, [*rows("law", 60), *rows("art", 60)], name="x", replace=True)
+    if shelf == "models":
+        with pytest.raises(UserError, match="already"):
+            check_names(again)
+    else:
+        check_names(again)
+
+
+def test_a_name_that_is_no_folder_is_refused(home, tmp_path):
+    with pytest.raises(UserError, match="x"):
+        check_names(planned(tmp_path, rows("law", 60), name="../x"))
+
+
+def test_a_judge_without_its_key_is_missed_before_anything_trains(home, tmp_path):
+    made = planned(tmp_path, rows("law", 60), backend=("groq",))
+    run = runs.create("study", made.config.model_dump(mode="json"))
+    with pytest.raises(UserError, match="GROQ_API_KEY"):
+        study.run(made.config, runs.Workspace(run))
+    assert not runs.listing(parent=run.run_id)

@@ -24,7 +24,7 @@ from tests.pages.test_pages import words
 from tests.pages.visitor import Seen, Visitor, pressed, uploaded
 
 FILES = (APP.parent / "pages").glob("*.py")
-PAGES = sorted(file.stem for file in FILES if re.search(r"^parts\.enter\(\)$", file.read_text(), re.MULTILINE))
+PAGES = sorted(file.stem for file in FILES if re.search(r"^frame\.enter\(\)$", file.read_text(), re.MULTILINE))
 ACTING = ("button", "file_uploader", "text_area", "chat_input", "camera_input", "audio_input", "data_editor")
 LOOKS = ("playground.", "arena.name", "undo-", "open-", "theme-", "read-disagreements")
 """Keys of the buttons that stay: they turn to something, or belong to the playground and the arena."""

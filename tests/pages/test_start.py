@@ -63,3 +63,11 @@ def test_a_finished_study_links_to_what_it_found(open_page: Open) -> None:
     )
     at = open_page("start")
     assert "mine\\.csv" in at.success[0].value and not at.exception
+
+
+def test_a_name_that_is_taken_is_said_beside_the_form_and_another_one_can_be_typed(open_page: Open) -> None:
+    (paths.adapters() / "toy_qa-pooled").mkdir(parents=True)
+    at = open_page("start", data="data/toy_qa.jsonl")
+    assert "toy_qa-pooled" in at.error[0].value.replace("\\", "") and not [each for each in at.button if each.key == "study.submit"]
+    at.text_input(key="study.name").set_value("another").run()
+    assert not at.error and at.button(key="study.submit")
