@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 SYSTEM_PYTHON := $(shell command -v python3.11 || command -v python3)
 STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
-	--browser.gatherUsageStats false --server.fileWatcherType none
+	--browser.gatherUsageStats false
 
 .PHONY: help setup demo app test test-slow lint docs docs-serve links bench vllm vllm-cpu clients chromium shipped judged clean
 

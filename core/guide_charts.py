@@ -13,6 +13,11 @@ from core.singular_values import Spectrum
 
 def over_ranks(values: Sequence[float], chosen: tuple[int, float], full: float, unit: str) -> go.Figure:
     """One quantity over the usual ranks, both axes logarithmic: the chosen rank marked, full fine-tuning as a line above."""
+    values, chosen, full = (
+        [float(value) for value in values],
+        (chosen[0], float(chosen[1])),
+        float(full),
+    )  # JSON's whole numbers end at 2^63
     hover = f"rank %{{x}}: %{{y:,.4~g}} {unit}<extra></extra>"
     figure = go.Figure()
     figure.add_scatter(x=RANKS, y=[full] * len(RANKS), mode="lines", name="full fine-tuning", line={"color": GREY, "dash": "dash"})

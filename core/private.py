@@ -3,12 +3,17 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import read_only
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SECRETS = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 """How the names of environment variables end whose values are never told."""
+NOTED = ("signature", "reason", "note", "how", "judge", "path")
+"""Columns of tables that are neither a model's nor a person's answer."""
 _WORD = r"[^\s\\/|,;:\"'<>@()\[\]{}]+"
 _PART = rf"[\\/]{{1,2}}{_WORD}(?:(?: {_WORD}){{1,3}}(?=[\\/]))?"
 """A folder or file; blanks in a folder's name are known by the slash that comes after."""
@@ -19,7 +24,7 @@ _PATH = (
 )
 _ADDRESS = r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>|]*@)?(?P<place>[^\s?#\"'<>|]*)(?:[?#][^\s\"'<>|]*)?"
 _FOUND = re.compile(rf"(?P<path>{_PATH})|{_ADDRESS}", re.IGNORECASE)
-_WHOLE = re.compile(rf"(?:/|\\\\|{_HOME}[\\/]|[a-z]:[\\/])", re.IGNORECASE)
+_WHOLE = re.compile(rf"(?!.*[,;:]\s)(?:/|\\\\|{_HOME}[\\/]|[a-z]:[\\/])", re.IGNORECASE)
 """How a text begins that is a path as a whole."""
 
 
@@ -39,6 +44,11 @@ def removed_from(text: str) -> str:
     if _WHOLE.match(text) and "\n" not in text:
         return re.split(r"[\\/]", text.rstrip("\\/"))[-1]
     return _FOUND.sub(_bare, text)
+
+
+def removed_from_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table in whose columns NOTED the same is left out."""
+    return table.assign(**{name: table[name].map(removed) for name in NOTED if name in table})
 
 
 def shown(text: str) -> str:

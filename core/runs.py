@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from core import paths
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.jobs import locks
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -256,9 +256,32 @@ def versions(*packages: str) -> dict[str, str]:
 def _parse(file: Path) -> Run:
     known = {each.name for each in fields(Run)}
     try:
-        return Run(**{key: value for key, value in json.loads(file.read_text(encoding="utf-8")).items() if key in known})
-    except (ValueError, TypeError, AttributeError) as error:
+        run = Run(**{key: value for key, value in json.loads(file.read_text(encoding="utf-8")).items() if key in known})
+        _check(run)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} is damaged ({error}), so this run can't be told or resumed. Remove its folder.") from None
+    if run.run_id != file.parent.name:
+        raise UserError(f"{file} is that of run '{run.run_id}', so its folder is a copy under another name. Remove or rename the folder.")
+    return run
+
+
+def _check(run: Run) -> None:
+    """Raises TypeError or ValueError for values that no run has."""
+    kinds: dict[Any, tuple[str, ...]] = {
+        str: ("run_id", "verb", "created_at", "lane", "cwd"),
+        (str, type(None)): ("started_at", "finished_at", "error", "fault", "parent"),
+        (int, type(None)): ("pid",),
+        int: ("processes",),
+        dict: ("config", "outputs", "versions"),
+    }
+    for kind, names in kinds.items():
+        if wrong := [name for name in names if not isinstance(getattr(run, name), kind)]:
+            raise TypeError(f"'{wrong[0]}' can't be {shown(getattr(run, wrong[0]))}")
+    if run.status not in get_args(Status):
+        raise ValueError(f"'status' can't be {shown(run.status)}")
+    for time in filter(None, (run.created_at, run.started_at, run.finished_at)):
+        if datetime.fromisoformat(time).tzinfo is None:
+            raise ValueError(f"'{time}' has no time zone")
 
 
 def _events(lines: list[bytes]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import charts, findings, queries, results
+from core import charts, findings, private, queries, results
 from core.config import DataConfig
 from core.findings import three_or_all
 from core.results import ALL
@@ -71,7 +71,7 @@ if reports:
     table = parts.table(run, "report.csv", results.DataRow)
     sentence = findings.dataset(table, run.outputs)
     with title:
-        parts.head("Data", f"{run.config.get('data', 'Dataset')}: {sentence}")
+        parts.head("Data", f"{private.shown(str(run.config.get('data', 'Dataset')))}: {sentence}")
     parts.watch("data")
     picture(table, sentence)
     figures(table)

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import charts, exports, findings, model_findings, queries, results
+from core import charts, exports, findings, model_findings, private, queries, results
 from core.queries import OWN, Evaluation
 from core.results import ALL, GENERAL
 from core.wording import plain, three
@@ -41,7 +41,7 @@ def figures(found: Evaluation, metric: str, table: pd.DataFrame) -> None:
         columns = ["category", "model", "metric", "value", "low", "high", "n", "against", "reason"]
         shown = table[columns].assign(**{name: [three(value) for value in table[name]] for name in ("value", "low", "high")})
         st.dataframe(shown, hide_index=True, alt=f"{metric} of every model on every category")
-        st.caption(f"Signature: {plain(str(table['signature'].iloc[0]))}")
+        st.caption(f"Signature: {plain(private.shown(str(table['signature'].iloc[0])))}")
         with st.container(horizontal=True):
             parts.download("scores.csv", found.scores, "Download all scores as CSV")
             if len(found.comparisons):

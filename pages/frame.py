@@ -8,10 +8,10 @@ from typing import Literal
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from core import progress, read_only, runs
+from core import private, progress, read_only, runs
 from core.errors import UserError
 from core.wording import duration, plain, seconds_between
-from pages import gate, parts
+from pages import gate, parts, uploads_off
 
 ENDS = {"done": ":material/check:", "failed": ":material/error:", "cancelled": ":material/block:"}
 HERE = Path(__file__).parent
@@ -54,7 +54,11 @@ def app() -> None:
     """The whole app: navigation, status line, and the page; an error that the person can mend is shown as it is."""
     st.set_page_config(page_title="Lyceum", page_icon=str(HERE / "icon.svg"), layout="wide")
     st.html(HERE / "style.html")
-    if not gate.passed():
+    if read_only.active():
+        uploads_off.refuse_all()
+    passed = gate.passed()
+    uploads_off.keep(passed)
+    if not passed:
         navigation("hidden")  # the address stays as it is for who comes in
         gate.ask()
         return
@@ -116,7 +120,7 @@ def _announce(active: list[str], names: bool) -> None:
     for run in runs.listing():
         if run.run_id in ended:
             took = f" after {duration(seconds_between(run.started_at, run.finished_at))}" if run.started_at else ""
-            why = f": {plain(run.error)}" if run.error and names else ""
+            why = f": {plain(private.shown(run.error))}" if run.error and names else ""
             st.toast(f"{run.verb} {run.status}{took}{why}", icon=ENDS.get(run.status), duration="long")
 
 

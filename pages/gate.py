@@ -30,6 +30,8 @@ def ask() -> None:
     except UserError as error:
         st.error(plain(str(error)))
         ways_out()
+    except KeyError:  # Streamlit's own, where a message tells of a widget that no page has
+        st.error("This message was not made by this page. Reload it.")
 
 
 def ways_out() -> None:

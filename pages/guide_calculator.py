@@ -22,6 +22,15 @@ LABELS = {
     "head_size": "Head size",
     "vocabulary": "Vocabulary",
 }
+LARGEST = {
+    "hidden": 65_536,
+    "mlp": 262_144,
+    "layers": 1_000,
+    "heads": 1_024,
+    "kv_heads": 1_024,
+    "head_size": 1_024,
+    "vocabulary": 1_000_000,
+}
 MEMORY = {
     "weights": "base model",
     "adapters": "what trains with its gradients and best copy",
@@ -36,6 +45,7 @@ ABOUT = (
 
 def show() -> None:
     """Settings, the finding, figures, and both curves over ranks."""
+    forget_what_is_no_number()
     with st.container(border=True):
         model, shape = base_model()
         plan = settings(shape)
@@ -47,6 +57,22 @@ def show() -> None:
         curves(plan, said)
         source = f"Shape: config.json of {shape.source}. " if shape.source else ""
         st.caption(plain(source + ABOUT))
+
+
+def forget_what_is_no_number() -> None:
+    """Drop from the address what no box can hold: Streamlit fails where it makes whole numbers of NaN, Infinity and 1e400."""
+    known = [f"size_{each}" for each in (*LARGEST, "r", "tokens")]
+    if strange := [name for name in known if not _is_number(st.query_params.get(name, "0"))]:
+        for name in strange:
+            del st.query_params[name]
+        st.rerun()  # boxes read the address as it stood when the run began
+
+
+def _is_number(said: str) -> bool:
+    try:
+        return abs(float(said)) < 2**53
+    except ValueError:
+        return False
 
 
 def base_model() -> tuple[str, Shape]:
@@ -65,7 +91,8 @@ def own(first: Shape) -> Shape:
     for place, (name, label) in enumerate(LABELS.items()):
         if place % 4 == 0:
             columns = st.columns(4)
-        value = columns[place % 4].number_input(label, 1, 1_000_000, getattr(first, name), key=f"size_{name}", bind="query-params")
+        most, known = LARGEST[name], getattr(first, name)
+        value = columns[place % 4].number_input(label, 1, most, known, key=f"size_{name}", bind="query-params")
         values[name] = int(value or 1)
     tied = st.toggle("Output layer shared with the embedding", key="size_tied", bind="query-params")
     return Shape(**values, tied=tied)

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import read_only, runs
+from core import private, read_only, runs
 from core.runs import ENDED, Run
 from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
 from pages import frame, parts
@@ -42,7 +42,7 @@ def overview(found: list[Run]) -> str | None:
             "job": [run.verb for run in found],
             "submitted": [day(run.created_at) for run in found],
             "took": [duration(seconds_between(run.started_at, run.finished_at)) if run.started_at else MISSING for run in found],
-            "error": [run.error or "" for run in found],
+            "error": [private.shown(run.error or "") for run in found],
             "run": [run.run_id for run in found],
         }
     )
@@ -66,7 +66,7 @@ def detail(run_id: str, active: bool) -> None:
         if parts.action("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
             parts.act("cancel", job)
     if run.error:
-        st.warning(plain(run.error), icon=":material/error:")
+        st.warning(plain(private.shown(run.error)), icon=":material/error:")
     if run.status in ("failed", "cancelled") and parts.action(
         "Resume", key="resume", type="primary", help="Goes on from its last checkpoint."
     ):
@@ -79,7 +79,7 @@ def detail(run_id: str, active: bool) -> None:
             if st.button("Remove it for good", key="remove"):
                 st.query_params.pop("job", None)
                 parts.act("remove", job)
-    st.code(runs.log_tail(job, 15) or "The log is empty.", language=None, wrap_lines=True)
+    st.code(private.shown(runs.log_tail(job, 15)) or "The log is empty.", language=None, wrap_lines=True)
 
 
 def done(run: Run) -> None:
@@ -120,4 +120,4 @@ else:
         with st.container(border=True):
             parts.live(lambda: detail(wanted, going), going)
         with st.expander("Settings and outputs"):
-            st.json({"config": chosen_run.config, "outputs": chosen_run.outputs, "versions": chosen_run.versions})
+            st.json(private.removed({"config": chosen_run.config, "outputs": chosen_run.outputs, "versions": chosen_run.versions}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core import charts, findings, paths, queries, read_only, runs, verdict_findings
+from core import charts, findings, paths, private, queries, read_only, runs, verdict_findings
 from core.config import DemoConfig, ReportConfig
 from core.queries import OWN
 from core.report import outlook, sources
@@ -110,7 +110,7 @@ def show(found: queries.Evaluation) -> None:
     judge()
     st.subheader("How it was made", anchor=False)
     took = duration(seconds_between(found.run.started_at, found.run.finished_at))
-    st.caption(f"From evaluation {parts.label(found.run)}, which took {took}. Folder: {plain(str(paths.results()))}")
+    st.caption(f"From evaluation {parts.label(found.run)}, which took {took}. Folder: {plain(private.shown(str(paths.results())))}")
     road()
     next_steps(found)
     demo()

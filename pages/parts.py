@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import progress, queries, read_only, results, runs, win_matrix
+from core import private, progress, queries, read_only, results, runs, win_matrix
 from core.config import Config
 from core.errors import UserError
 from core.results import Row
@@ -157,7 +157,7 @@ def failed(verb: str) -> Run | None:
 def failed_line(run: Run | None) -> None:
     """A failed run in a small line that names it, below what another run found."""
     if run and not under_way(run.verb):
-        st.caption(plain(f"Another run, {label(run)}: {run.error or 'no reason was recorded'}"))
+        st.caption(plain(f"Another run, {label(run)}: {private.shown(run.error or 'no reason was recorded')}"))
         see(run)
 
 
@@ -202,15 +202,16 @@ def how_far(run: Run) -> None:
 
 def failure(run: Run) -> None:
     """What went wrong, the last log lines, and what to do."""
-    st.warning(f"The last {run.verb} failed: {plain(run.error or 'no reason was recorded')}", icon=":material/error:")
+    st.warning(f"The last {run.verb} failed: {plain(private.shown(run.error or 'no reason was recorded'))}", icon=":material/error:")
     with st.expander("Last lines of its log"):
-        st.code(runs.log_tail(run.run_id) or "The log is empty.", language=None, wrap_lines=True)
+        st.code(private.shown(runs.log_tail(run.run_id)) or "The log is empty.", language=None, wrap_lines=True)
     see(run)
 
 
 def download(name: str, data: pd.DataFrame, label: str = "", key: str = "") -> None:
-    """A table as a CSV file."""
-    content = data.to_csv(index=False).encode("utf-8")
+    """A table as a CSV file; in read-only mode without this machine's folders."""
+    told = private.removed_from_table(data) if read_only.active() else data
+    content = told.to_csv(index=False).encode("utf-8")
     st.download_button(
         label or name, content, name, "text/csv", on_click="ignore", icon=":material/download:", key=key or f"download-{name}"
     )

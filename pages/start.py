@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import paths, runs
+from core import paths, private, runs
 from core.config import DataConfig, StudyConfig
 from core.data.formats import Table, load
 from core.data.guess import guess
@@ -62,7 +62,8 @@ def columns(table: Table) -> dict[str, str | None]:
         {label: row.get(chosen[name] or "") for label, name in zip(("question", "answer", "category"), COLUMNS, strict=True)}
         for _, row in table.records[:SHOWN_ROWS]
     ]
-    st.dataframe(pd.DataFrame(rows).astype(str), hide_index=True, alt="The first rows as they will be read")
+    shown = pd.DataFrame(rows).astype(str).map(lambda text: text.encode("utf-8", "replace").decode())  # half a character can't be sent
+    st.dataframe(shown, hide_index=True, alt="The first rows as they will be read")
     return chosen
 
 
@@ -110,7 +111,7 @@ def newest() -> None:
 
 def results(run: Run) -> None:
     """Where to see what a study made."""
-    st.success(f"The last study, of {plain(str(run.config['data']))}, is done. What it found:", icon=":material/check:")
+    st.success(f"The last study, of {plain(private.shown(str(run.config['data'])))}, is done. What it found:", icon=":material/check:")
     with st.container(horizontal=True):
         for page, key, title in (
             ("evaluate", "evaluation", "evaluate"),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core import exports, judged_runs, judging, paths, queries, results, verdict_findings, verdict_table
+from core import exports, judged_runs, judging, paths, queries, read_only, results, verdict_findings, verdict_table
+from core.judge.people import nameless
 from core.results import AuditFigure, Flag, Row, Theme, Verdict
 from core.runs import Run
 from core.verdict_findings import Judged
@@ -77,8 +78,9 @@ def compared(run: Run, other: Run) -> pd.DataFrame:
 
 
 def votes() -> pd.DataFrame:
-    """core.judge.arena.votes, read again only when a file has changed."""
-    return _votes(_votes_state())
+    """core.judge.arena.votes, read again only when a file has changed. In read-only mode reviewers have numbers in place of names."""
+    found = _votes(_votes_state())
+    return nameless(found) if read_only.active() else found
 
 
 def people() -> "pd.Series[str]":

@@ -74,7 +74,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> dict[str, Any]:
         written["route_weights"] = workspace.path / ROUTE_WEIGHTS
     for line in table(scores):
         workspace.say(line)
-    by = {"answers_by": writer.version} if writer else {}
+    by = {"source_hash": dataset.source_hash} | ({"answers_by": writer.version} if writer else {})
     return {name: str(path.relative_to(paths.home())) for name, path in written.items()} | _headline(scores) | by
 
 

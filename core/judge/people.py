@@ -9,6 +9,11 @@ from core.stats import Estimate, clustered, kappa, wilson
 from core.wording import count, percent
 
 
+def nameless(votes: pd.DataFrame) -> pd.DataFrame:
+    """Votes whose reviewers have numbers in place of names."""
+    return votes.assign(reviewer=[f"reviewer {number + 1}" for number in pd.factorize(votes["reviewer"])[0]])
+
+
 def win_rate(votes: pd.DataFrame) -> Estimate:
     """Share of votes for the fine-tuned answer, ties being no win; votes on one pair are not independent, which the interval allows for."""
     return clustered((votes["verdict"] == "fine-tuned").to_numpy(), votes["pair"].to_numpy())

@@ -9,7 +9,7 @@ import fcntl
 import io
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,14 @@ UNDO = "undo"
 def votes() -> "pd.DataFrame":
     """The votes of all runs that stand: of a reviewer's votes on a pair the last, skips left out. Columns of results.Vote, and `blind`:
 
-    whether names were hidden (a round of the arena) or not (given beside a judge's verdict).
+    whether names were hidden (a round of the arena) or not (given beside a judge's verdict). A damaged file is left out.
     """
     import pandas as pd
 
-    every = [counted(read(file)) for file in sorted(paths.results().glob(f"*/{VOTES}"))]
+    every = []
+    for file in sorted(paths.results().glob(f"*/{VOTES}")):
+        with suppress(UserError):  # damaged, which the page of its round tells
+            every.append(counted(read(file)))
     rows = pd.concat(every, ignore_index=True) if every else pd.DataFrame(columns=Vote.columns())
     given = rows[rows["verdict"] != ""].sort_values("at", kind="stable").drop_duplicates(["reviewer", "pair"], keep="last")
     rounds = {run.run_id for run in runs.listing("arena")}

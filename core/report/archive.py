@@ -1,19 +1,17 @@
 """report.zip: the page, the tables behind it, settings without secrets and absolute paths, hashes, verdicts in others' format."""
 
 import json
-import os
-import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pandas as pd
 
-from core import exports, paths
+from core import exports, paths, private
+from core.judge import people
 from core.judge.formats import llm_comparator
-from core.report.method import data_hash
+from core.report import data_hash
 from core.report.sources import Sources
 from core.runs import Run
 
@@ -32,8 +30,13 @@ CONTENTS = {
     "settings/": "For each run its settings, versions and times; for each adapter and merge how it was made (its recipe).",
 }
 """What stands where in the zip; what a report lacks is left out."""
-SECRETS = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-"""How the names of environment variables end whose values are never written."""
+NAMED = "votes.csv"
+"""The table that has people's names: never taken as it stands."""
+NOTES = (
+    "Tables are CSV in UTF-8; an empty cell is a missing value.",
+    "Questions, answers and reasons stand as people and models wrote them. A spreadsheet may read a cell that begins with =, +, - or @",
+    "as a formula: load such columns as text.",
+)
 KEPT = ("run_id", "verb", "parent", "config", "outputs", "versions", "created_at", "started_at", "finished_at")
 
 
@@ -53,29 +56,38 @@ def write(sources: Sources, page: Path, place: Path) -> Path:
 
 def _files(sources: Sources) -> Iterator[tuple[str, Path | str]]:
     """Name and content of each file but the page and the README."""
-    yield from _tables("evaluation", sources.evaluation.run, skip=("models.csv",))
-    yield "evaluation/models.csv", _csv(sources.evaluation.models.assign(path=[_clean(path) for path in sources.evaluation.models["path"]]))
+    yield from _tables("evaluation", sources.evaluation.run)
     for name, table in exports.answers(sources.evaluation).items():
         yield f"answers/{name}", _csv(table)
     for each in sources.judged:
         yield from _tables(f"judges/{each.run.run_id}", each.run)
         if not (each.run.path / "audit.csv").exists():
-            yield f"judges/{each.run.run_id}/audit.csv", _csv(each.card)
+            yield f"judges/{each.run.run_id}/audit.csv", _csv(private.removed_from_table(each.card))
         for judge in each.judges:
-            rows = each.rows[each.rows["judge"] == judge]
-            yield f"llm_comparator/{each.run.run_id}_{paths.slug(judge)}.json", llm_comparator.exported(rows)
+            name = private.removed_from(judge)
+            rows = each.rows[each.rows["judge"] == judge].assign(judge=name)
+            yield f"llm_comparator/{each.run.run_id}_{paths.slug(name)}.json", llm_comparator.exported(rows)
     for run in sources.trainings:
         yield from _tables(f"training/{run.run_id}", run)
     for folder, about in (("data", sources.data), ("claims", sources.claims)):
         if about:
             yield from _tables(folder, about)
     if len(sources.votes):
-        yield "people/votes.csv", _csv(_nameless(sources.votes))
+        yield "people/votes.csv", _csv(people.nameless(sources.votes))
     yield from _settings(sources)
 
 
-def _tables(folder: str, run: Run, skip: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
-    yield from ((f"{folder}/{file.name}", file) for file in sorted(run.path.glob("*.csv")) if file.name not in skip)
+def _tables(folder: str, run: Run) -> Iterator[tuple[str, Path | str]]:
+    yield from ((f"{folder}/{file.name}", _table(file)) for file in sorted(run.path.glob("*.csv")) if file.name != NAMED)
+
+
+def _table(file: Path) -> Path | str:
+    """The file as it stands, unless something in it has to be left out."""
+    if not set(private.NOTED) & set(pd.read_csv(file, nrows=0).columns):
+        return file
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    cleaned = private.removed_from_table(table)
+    return file if cleaned.equals(table) else _csv(cleaned)
 
 
 def _settings(sources: Sources) -> Iterator[tuple[str, str]]:
@@ -91,56 +103,31 @@ def _settings(sources: Sources) -> Iterator[tuple[str, str]]:
                 "evaluation": sources.evaluation.run.run_id,
                 "runs": [run.run_id for run in sources.runs],
                 "versions": {run.run_id: run.versions for run in sources.runs},
-                "data": {"name": sources.dataset, "sha256": data_hash(sources) or None, "rows_hash": _rows_hash(sources)},
+                "data": {"name": sources.dataset} | _hashes(sources),
                 "models": dict(zip(models["model"], models["content_hash"], strict=True)),
             }
         ),
     )
 
 
-def _rows_hash(sources: Sources) -> str | None:
-    return sources.data.outputs.get("source_hash") if sources.data else None
-
-
-def _nameless(votes: pd.DataFrame) -> pd.DataFrame:
-    """Votes whose reviewers have numbers in place of names."""
-    return votes.assign(reviewer=[f"reviewer {number + 1}" for number in pd.factorize(votes["reviewer"])[0]])
+def _hashes(sources: Sources) -> dict[str, Any]:
+    """Hashes of the file and its rows as they are now, and of the rows that were evaluated where that is on record."""
+    found = data_hash.of(sources)
+    hashes = {"sha256": found.sha256, "rows_hash": found.rows, "rows_hash_recorded": found.recorded}
+    changed = found.changed if found.file and found.recorded else None
+    return {name: digest or None for name, digest in hashes.items()} | {"changed": changed, "note": found.note}
 
 
 def _readme(names: list[str]) -> str:
     there = {name: what for name, what in CONTENTS.items() if name == "README.txt" or any(each.startswith(name) for each in names)}
     width = max(map(len, there))
     lines = [f"{name:<{width}}  {what}" for name, what in there.items()]
-    return "\n".join(["What is in this folder", "", *lines, "", "Tables are CSV in UTF-8; an empty cell is a missing value.", ""])
+    return "\n".join(["What is in this folder", "", *lines, "", *NOTES, ""])
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_clean(value), indent=1, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(private.removed(value), indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False))
-
-
-def _clean(value: Any) -> Any:
-    """Settings without secrets, addresses' passwords and this machine's folders."""
-    if isinstance(value, Mapping):
-        return {key: _clean(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(each) for each in value]
-    return _clean_text(value) if isinstance(value, str) else value
-
-
-def _clean_text(text: str) -> str:
-    for secret in _secrets():
-        text = text.replace(secret, "(removed)")
-    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        address = urlsplit(text)
-        return f"{address.scheme}://{address.hostname}" + (f":{address.port}" if address.port else "") + address.path
-    if text.startswith(("/", "~")) or re.match(r"[A-Za-z]:[\\/]", text):
-        return re.split(r"[\\/]", text.rstrip("\\/"))[-1]
-    return text.replace(str(paths.home()), "").replace(str(Path.home()), "~")
-
-
-def _secrets() -> list[str]:
-    return [value for name, value in os.environ.items() if SECRETS.search(name) and len(value) >= 8]

@@ -1,6 +1,5 @@
 """How the models were made and asked: data and its splits, base model, training, merges, evaluation; what it took; versions."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 from core import findings, results, serving, training
 from core.merge import STRATEGIES
 from core.registry import Entry
+from core.report import data_hash
 from core.report.markup import Markup, element, facts, joined, paragraph, table
 from core.report.sources import JudgedRun, Sources
 from core.runs import Run
@@ -24,22 +24,17 @@ def chapter(sources: Sources) -> Markup:
     return joined([facts(_given(sources)), _trained(sources), _merged(sources), _unknown(sources)])
 
 
-def data_hash(sources: Sources) -> str:
-    """sha256 of the data file as it is now; empty where it is none or gone."""
-    file = sources.data_file
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
-
-
 def _given(sources: Sources) -> dict[str, str]:
     found, config = sources.evaluation, sources.config
     base = found.models[found.models["role"] == "base"]
+    hashed = data_hash.of(sources)
     report = findings.dataset(_report(sources.data), sources.data.outputs) if sources.data else ""
     asked = f"{count(len(found.answers_of(found.baseline)), 'question')} of the {config.get('split', 'test')} split"
     name = serving.base_name(str(config.get("base_model", "bundled")))
     digest = f", weights {base['content_hash'].iloc[0][:16]}" if len(base) and base["content_hash"].iloc[0] else ""
     return {
         "Data": f"{sources.dataset}: {report}" if report else sources.dataset,
-        "Data hash": f"sha256 {digest_of}" if (digest_of := data_hash(sources)) else "",
+        "Data hash": f"sha256 {hashed.sha256}. {hashed.note}" if hashed.file else hashed.note,
         "Splits": "80 % training, 10 % validation, 10 % test, by a hash of the question, so that the same question never stands in two.",
         "Base model": f"{name}{digest}",
         "System prompt": str(config.get("system_prompt") or ""),

@@ -1,6 +1,5 @@
 """What a bundle tells of: an evaluation, the verdicts on its answers, the runs that made its models, people's votes, and claims."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from core import judged_runs, judging, paths, queries, results, runs, verdict_table
+from core import console, judged_runs, judging, paths, queries, results, runs, verdict_table
 from core.config import ReportConfig
 from core.errors import UserError
 from core.judge import arena
@@ -46,7 +45,7 @@ class Sources:
     judged: list[JudgedRun]
     """Newest first."""
     made: Mapping[str, Mapping[str, Any]]
-    """Model -> the run.json in its folder; of those that have one."""
+    """Model -> the run.json in its folder; of those that have one that can be read."""
     trainings: list[Run]
     """Runs that trained the evaluated models, oldest first."""
     data: Run | None
@@ -131,10 +130,9 @@ def _judged(evaluation: Run, wanted: tuple[str, ...]) -> list[Run]:
 
 def _made(found: Evaluation) -> dict[str, Mapping[str, Any]]:
     """Of folders made again after the evaluation nothing is known of then: run ids begin with their time."""
-    known = {}
+    known: dict[str, Mapping[str, Any]] = {}
     for model, path in zip(found.models["model"], found.models["path"], strict=True):
-        file = paths.home() / str(path) / "run.json"
-        info = json.loads(file.read_text(encoding="utf-8")) if path and file.is_file() else {}
+        info = console.info(paths.home() / str(path)) if path else {}
         if info and str(info.get("run_id", "")) < found.run.run_id:
             known[str(model)] = info
     return known

@@ -7,6 +7,9 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import paths
+from core.errors import UserError, shown
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -50,13 +53,30 @@ def read(path: Path, row_type: type[Row]) -> "pd.DataFrame":
     """A table as a DataFrame; text columns keep their text ('None' and 'NA' included), empty numbers are NaN.
 
     A column with a default may be missing in the file: an older table is read as a newer one.
+    Raises UserError for a table of a run that is gone, or damaged: cut short, empty, or no table at all.
     """
     import pandas as pd
 
     kinds: dict[str, Any] = {each.name: str for each in fields(row_type) if each.type is str}
     texts = list(kinds)
-    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={c: ["", "nan"] for c in row_type.columns() if c not in texts})
+    numbers = {column: ["", "nan"] for column in row_type.columns() if column not in texts}
+    try:
+        table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=numbers)
+    except FileNotFoundError:
+        raise _damaged(path, "it is gone") from None
+    except (ValueError, pd.errors.ParserError) as error:  # of pandas: no columns, a quote that never ends, no UTF-8
+        raise _damaged(path, shown(str(error).strip())) from None
+    if table.empty and not {each.name for each in fields(row_type) if each.default is MISSING} <= set(table):
+        raise _damaged(path, "its first line is cut")
+    if table[[column for column in texts if column in table]].isna().any(axis=None):
+        raise _damaged(path, "a row is cut")
     for each in fields(row_type):
         if each.name not in table and each.default is not MISSING:
             table[each.name] = each.default
     return table[[column for column in row_type.columns() if column in table]]
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    run = path.parent.name
+    mend = f"Remove that run: python -m core jobs --remove {run}" if path.parent.parent == paths.results() else "Put a whole one there."
+    return UserError(f"{paths.shown(path)} can't be read: {why}. {mend}")

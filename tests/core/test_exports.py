@@ -22,6 +22,14 @@ def test_a_category_with_odd_signs_never_leaves_its_folder() -> None:
         assert "/" not in name and ".." not in name
 
 
+def test_a_category_called_merged_keeps_its_answers() -> None:
+    found = queries.evaluation(sample.evaluate())
+    named = found.answers.assign(category=found.answers["category"].replace("cynic", "merged"))
+    files = exports.answers(queries.Evaluation(found.run, found.models, named, found.scores))
+    assert len(files["base_merged_results.csv"]) == len(files["fine_tuned_merged_results.csv"]) == 161
+    assert len(files["base_merged_category_results.csv"]) == 161 // len(sample.SCHOOLS)
+
+
 def test_judgments_say_who_judged() -> None:
     table = results.read(sample.judge().path / "verdicts.csv", results.Verdict)
     shown = exports.judgments(table)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import queries, runs
+from core import queries, results, runs
+from core.errors import UserError
 from core.queries import OWN
 from core.results import ALL
 from tests.pages import sample
@@ -80,6 +81,29 @@ def test_examples_are_chosen_by_rule(found: queries.Evaluation) -> None:
     assert chosen["Best"]["gain"] == pairs["gain"].max() and chosen["Worst"]["gain"] == pairs["gain"].min()
     assert (pairs["gain"] > chosen["Median"]["gain"]).sum() == len(pairs) // 2
     assert len(pairs) == 161 and queries.best_median_worst(pairs.iloc[:0]) == []
+
+
+@pytest.mark.parametrize("damage", ["", "model,ro", 'model,role\n"cut', "\x00\udcff", None])
+def test_a_damaged_table_is_told_with_what_to_do(damage: str | None) -> None:
+    run = sample.evaluate()
+    file = run.path / "models.csv"
+    file.unlink() if damage is None else file.write_bytes(damage.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=rf"models.csv can't be read: .*Remove that run: python -m core jobs --remove {run.run_id}"):
+        queries.evaluation(run)
+
+
+def test_a_table_that_was_cut_anywhere_is_told_or_whole() -> None:
+    file = sample.judge().path / "verdicts.csv"
+    whole, told = file.read_bytes(), 0
+    for size in range(0, 3000, 61):
+        file.write_bytes(whole[:size])
+        try:
+            table = results.read(file, results.Verdict)
+        except UserError:
+            told += 1
+        else:
+            assert not table[["pair", "judge", "verdict", "category"]].isna().any(axis=None)
+    assert told > 10
 
 
 def test_stages_of_a_demo_come_after_the_persons_own_runs() -> None:

@@ -1,6 +1,7 @@
 """Run folders: run.json, events, tables of a workspace, publishing."""
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 
@@ -89,7 +90,7 @@ def test_of_many_who_claim_a_run_one_wins_and_no_update_is_lost():
 
 def test_requeue_forgets_how_it_ended_but_not_what_it_is():
     run = runs.create("train", {"r": 2})
-    runs.update(run.run_id, status="failed", error="x", fault="bug", pid=7, started_at="t", finished_at="t")
+    runs.update(run.run_id, status="failed", error="x", fault="bug", pid=7, started_at=runs.now(), finished_at=runs.now())
     assert runs.requeue(run.run_id) == run
 
 
@@ -124,6 +125,24 @@ def test_a_damaged_run_is_told_and_does_not_hide_the_others(content):
     assert runs.listing() == [whole]
     with pytest.raises(UserError, match="is damaged"):
         runs.read(damaged.run_id)
+
+
+@pytest.mark.parametrize(
+    "change", [{"config": None}, {"created_at": 5}, {"started_at": "soon"}, {"outputs": []}, {"status": "gone"}, {"run_id": "copied"}]
+)
+def test_a_run_with_values_that_no_run_has_is_skipped_and_told(change):
+    whole, damaged = runs.create("train", {}), runs.create("train", {})
+    file = damaged.path / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert runs.listing() == [whole]
+    with pytest.raises(UserError, match="is damaged|is a copy"):
+        runs.read(damaged.run_id)
+
+
+def test_a_copied_folder_is_no_second_run():
+    run = runs.create("train", {})
+    shutil.copytree(run.path, run.path.with_name("zz-copy"))
+    assert runs.listing() == [run]
 
 
 def test_log_tail_gives_the_last_lines_of_a_long_log():

@@ -12,11 +12,12 @@ from tests.pages import sample
 from tests.pages.browsing import App
 from tests.pages.provider import provider
 from tests.pages.test_read_only import FILES, PAGES, address
-from tests.pages.visitor import Seen, Visitor, pressed, typed
+from tests.pages.visitor import Seen, Visitor, pressed, typed, uploaded
 
 WORD = "Größe 秘密"
 DATA = ("Perplexity", "cynic", "SmolLM2", "evaluate-", "LoRA")
 """What stands on some page of a home with results."""
+ROWS = b"question,answer\nWhy?,Because.\n"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def test_every_page_is_behind_the_password(shut: tuple[App, Path, Path]) -> None
     for page in PAGES:
         assert closed(visitor.open(address(page), inside="1", job="x", **{"gate.passed": "True"})), page
 
+    visitor.put("early", "early.csv", ROWS)
     gate = visitor.open("evaluate", metric="bleu")
     box, button = gate.widget("gate.password"), next(widget for widget, kind in gate.widgets.items() if kind == "button")
     wrong = visitor.open("evaluate", [typed(box, "XYZZY-wrong"), pressed(button)], metric="bleu")
@@ -55,8 +57,15 @@ def test_every_page_is_behind_the_password(shut: tuple[App, Path, Path]) -> None
     assert "Answers side by side" in seen.text and "bleu of every model" in seen.text, "the link brought its state along"
     assert WORD not in seen.text.encode().decode("unicode_escape", "replace") and "Leave" in seen.text
     assert "Answers side by side" in visitor.open("evaluate").text, "who came in stays in"
+    visitor.put("late", "late.csv", ROWS)
+    uploader = next(widget for widget, kind in visitor.open("data").widgets.items() if kind == "file_uploader")
+    sent = {name: visitor.open("data", [uploaded(uploader, name, f"{name}.csv", len(ROWS))]).text for name in ("early", "late")}
+    assert "Kept as" not in sent["early"] and "Kept as" in sent["late"], "the server keeps files of who came in, and no others"
     assert closed(Visitor.of(app.address).open("evaluate")), "another session did not come in"
     assert closed(visitor.open("", [pressed(seen.widget("gate.leave"))])) and closed(visitor.open("evaluate"))
+
+    forged = Visitor.of(app.address).open("jobs", [typed("forged", "x")])
+    assert "not made by this page" in forged.text and "stack_trace" not in forged.text and not forged.widgets
 
     app_said = log.read_text(errors="replace")
     assert WORD not in app_said and "XYZZY" not in app_said and "秘密".encode().decode("latin-1") not in app_said

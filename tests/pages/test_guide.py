@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 from streamlit.testing.v1 import AppTest
 
-from core import guide, paths
+from core import guide, guide_charts, paths
 from core.registry import Entry
 from core.train import METHODS
+from pages import guide_calculator
 from tests.pages import browsing
 from tests.pages.browsing import CHROMIUM, FLAGS, PATIENCE_MS, WIDER, App
 from tests.pages.conftest import Open
@@ -88,6 +89,20 @@ def test_a_shape_of_ones_own_and_every_method(open_page: Open, monkeypatch: pyte
         assert not at.exception
         assert ("no formula is known here" in words(at)) == (method == "new")
     assert "A row added." in words(open_page("guide", section="methods")), "a new row shows up by itself"
+
+
+@pytest.mark.parametrize("strange", ["NaN", "-Infinity", "1e400", "1e18", "x", ""])
+def test_an_address_with_strange_numbers_gets_the_usual_ones(open_page: Open, strange: str) -> None:
+    at = open_page("guide", section="lora", size_model="another shape", size_hidden=strange, size_r=strange)
+    assert not at.exception and figures(at)["Numbers that train"] == "2,252,800"
+
+
+def test_the_largest_shape_is_drawn(open_page: Open) -> None:
+    largest = {f"size_{name}": str(most) for name, most in guide_calculator.LARGEST.items()}
+    at = open_page("guide", section="lora", size_model="another shape", size_r="1024", size_tokens="1000000", **largest)
+    assert not at.exception and len(at.get("plotly_chart")) == 2
+    chart = guide_charts.over_ranks([10**30] * 11, (8, 10**30), 10**31, "numbers")
+    assert all(isinstance(value, float) for value in chart.data[1].y)
 
 
 def test_an_adapter_is_drawn_and_what_cannot_be_says_why(open_page: Open, home: Path) -> None:

@@ -13,8 +13,9 @@ import httpx
 import psutil
 import pytest
 
-from core import read_only, runs
+from core import paths, read_only, results, runs, verdict_table
 from core.jobs import locks
+from core.judge import votes
 from core.verbs import VERBS
 from tests.core.test_read_only import tree
 from tests.pages import sample, sample_rag
@@ -81,7 +82,7 @@ def test_the_server_does_nothing_whatever_it_is_sent(
 
     before, visitor = tree(home), Visitor.of(app.address)
     assert set(visitor.open("playground").widgets) & set(ordinary), "both apps know a button by the same id"
-    assert visitor.put("crafted", "crafted.csv", CONTENT) == 204, "Streamlit itself takes a file from any session, and keeps it in memory"
+    assert {visitor.put("crafted", "crafted.csv", content) for content in (CONTENT, b"")} == {413}, "the server takes no file"
     pressing = [pressed(widget) for widget, kind in hidden.items() if kind == "button"]
     sending = [uploaded(widget, "crafted", "crafted.csv", len(CONTENT)) for widget, kind in hidden.items() if kind == "file_uploader"]
     for page in PAGES:
@@ -158,3 +159,26 @@ def test_a_button_that_was_drawn_before_says_why_nothing_happens(open_page: Open
     monkeypatch.setattr("pages.parts.action", lambda label, **given: True)
     at.run()
     assert "Starting a job is off: this is a read-only demo" in words(at) and not (home / "results").exists()
+
+
+def test_strangers_read_neither_names_nor_folders_nor_keys(open_page: Open, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample.evaluate()
+    judged = sample.judge()
+    asked = {**judged.config, "base_url": "http://ada:secret99@judge.example/v1?key=1", "data": "/srv/ada/my.csv"}
+    runs.update(judged.run_id, config=asked)
+    rows = verdict_table.ready(results.read(judged.path / "verdicts.csv", results.Verdict))
+    votes.vote_openly(dict(rows.iloc[0]), "Ada Lovelace", "tie")
+
+    def told() -> dict[str, str]:
+        shown = {"overview": words(open_page("overview")), "people": words(open_page("judge", look="people", open="0"))}
+        return shown | {"settings": open_page("jobs", job=judged.run_id).json[0].value}
+
+    owners = told()
+    assert str(home) in owners["overview"], "the owner reads it"
+    assert "Ada Lovelace" in owners["people"]
+    assert '"http://judge.example/v1"' in owners["settings"] and "secret99" not in owners["settings"]
+    monkeypatch.setenv(read_only.VARIABLE, "1")
+    strangers = told()
+    assert f"Folder: {paths.results().name}" in strangers["overview"] and "reviewer 1" in strangers["people"]
+    for page, text in strangers.items():
+        assert not [word for word in (str(home), "Ada", "/srv", "secret99", "key=1") if word in text], page

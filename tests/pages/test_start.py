@@ -71,3 +71,8 @@ def test_a_name_that_is_taken_is_said_beside_the_form_and_another_one_can_be_typ
     assert "toy_qa-pooled" in at.error[0].value.replace("\\", "") and not [each for each in at.button if each.key == "study.submit"]
     at.text_input(key="study.name").set_value("another").run()
     assert not at.error and at.button(key="study.submit")
+
+
+def test_half_a_character_in_a_text_does_not_break_the_preview(open_page: Open) -> None:
+    at = open_page("start", data=keep("half.json", '[{"question": "What is \\ud800?", "answer": "\\udfff", "category": "a"}]'))
+    assert not at.exception and at.dataframe[0].value["question"].tolist() == ["What is ??"]

@@ -147,6 +147,14 @@ def test_votes_of_all_rounds_count_once_per_reviewer_and_pair(folder: Path, open
     assert list(arena.votes()["round"]) == [opened, again], "what the later round took back stands in the earlier"
 
 
+@pytest.mark.parametrize("damage", [b"at,round", b'at,round\n"cut', b"\xff\xfe"])
+def test_a_damaged_file_of_votes_hides_no_others(opened: str, damage: bytes) -> None:
+    arena.vote(opened, "Ada", arena.pairs(opened)["pair"][0], "left")
+    other = runs.create("arena", {}).path
+    (other / "votes.csv").write_bytes(damage)
+    assert list(arena.votes()["reviewer"]) == ["Ada"]
+
+
 def test_a_vote_beside_a_verdict_is_not_blind(opened: str) -> None:
     judged = runs.create("judge", {})
     verdict = {"run": judged.run_id, "judge": "j", **arena.pairs(opened).iloc[0].to_dict()}

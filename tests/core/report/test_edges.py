@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core import paths, results, runs
-from core.config import ReportConfig
+from core import paths, queries, results, runs
+from core.config import DataConfig, ReportConfig
+from core.data.read import read
 from core.errors import UserError
+from core.judge import arena
 from core.report import sources, verdict_data
 from core.results import Verdict
 from tests.core.report import material
@@ -54,6 +56,16 @@ def test_without_judges_merges_and_training_runs() -> None:
     assert "Nobody has judged these answers yet" in said and 'id="verdict-browser"' not in page
     assert "How these were made is not on record, or they were made again since: pooled-lora." in said
     assert set(zipfile.ZipFile(packed).namelist()) >= {"report.html", "README.txt", "bundle.json", "evaluation/answers.csv"}
+
+
+@pytest.mark.parametrize("content", ["{bad", "[1]", '"x"'])
+def test_a_damaged_file_in_a_models_folder_is_no_one_s_fault(content: str, home: Path) -> None:
+    run = evaluate(**PLAIN)
+    found = queries.evaluation(run)
+    folder = home / str(found.models["path"].iloc[-1])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(content)
+    assert str(found.models["model"].iloc[-1]) not in sources.gather(ReportConfig()).made
 
 
 def test_the_base_alone() -> None:
@@ -142,10 +154,56 @@ def test_the_zip_tells_no_secret_no_folder_and_no_name(monkeypatch: pytest.Monke
     assert len(comparator["examples"]) == 16 and comparator["models"] == [{"name": "pooled-lora"}, {"name": "base"}]
 
 
+def test_the_zip_has_neither_names_beside_verdicts_nor_folders_in_signatures() -> None:
+    evaluation = evaluate(**PLAIN, base_model="/srv/ada l/models/mine")
+    judged = judge(evaluation)
+    arena.vote_openly(dict(results.read(judged.path / "verdicts.csv", Verdict).iloc[0]), "Ada Lovelace", "tie", "Her own words")
+    table = results.read(evaluation.path / "scores.csv", results.Score)
+    table.assign(signature="of:answer|base:/srv/ada l/models/mine@7ef9|torch:2").to_csv(evaluation.path / "scores.csv", index=False)
+    with zipfile.ZipFile(report_of()[1]) as zipped:
+        texts = {name: zipped.read(name).decode() for name in zipped.namelist() if name.endswith((".csv", ".json", ".txt"))}
+    assert "of:answer|base:mine@7ef9|torch:2" in texts["evaluation/scores.csv"]
+    assert "Her own words" in texts["people/votes.csv"] and f"judges/{judged.run_id}/verdicts.csv" in texts
+    assert f"judges/{judged.run_id}/votes.csv" not in texts and not [
+        name for name, text in texts.items() if "Ada" in text or "/srv" in text
+    ]
+    assert "begins with =" in texts["README.txt"]
+
+
+def test_the_bundle_says_whether_the_data_is_still_the_same(home: Path) -> None:
+    file = home / "my.csv"
+    file.write_text("question,answer\nWhy?,Because.\n")
+    evaluate(**PLAIN, data=str(file))
+    page, packed, _ = report_of()
+    assert "no hash was recorded when the models were evaluated" in text_of(page) and data_of(packed)["changed"] is None
+
+    data = runs.create("data", {"data": str(file)})
+    runs.update(data.run_id, status="done", outputs={"source_hash": read(DataConfig(data=str(file))).source_hash})
+    evaluate(**PLAIN, data=str(file))
+    page, packed, _ = report_of()
+    was = data_of(packed)
+    assert "Its rows are those on record" in text_of(page)
+    assert was["changed"] is False and was["rows_hash"] == was["rows_hash_recorded"]
+
+    file.write_text("question,answer\nWhy?,Because of another thing.\n")
+    runs.update(runs.create("data", {"data": str(file)}).run_id, status="done", outputs={"source_hash": "of the new file"})
+    page, packed, _ = report_of()
+    now = data_of(packed)
+    assert "The file has changed since the evaluation" in text_of(page) and now["changed"] is True
+    assert now["rows_hash_recorded"] == was["rows_hash"] != now["rows_hash"] and now["sha256"] != was["sha256"]
+
+
+def data_of(packed: Path) -> dict[str, object]:
+    """What bundle.json tells of the data."""
+    with zipfile.ZipFile(packed) as zipped:
+        told: dict[str, object] = json.loads(zipped.read("bundle.json"))["data"]
+    return told
+
+
 def test_people_are_told_and_not_named() -> None:
     evaluation = sample.everything()["evaluate"]
-    arena = runs.listing("arena")[0]
-    runs.update(arena.run_id, outputs={**arena.outputs, "answers": evaluation.outputs["answers"]})
+    held = runs.listing("arena")[0]
+    runs.update(held.run_id, outputs={**held.outputs, "answers": evaluation.outputs["answers"]})
     page, packed, _ = report_of()
     assert "1 person gave 2 votes on 2 pairs" in text_of(page)
     votes = zipfile.ZipFile(packed).read("people/votes.csv").decode()
