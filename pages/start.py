@@ -59,12 +59,16 @@ def columns(table: Table) -> dict[str, str | None]:
         free = "none: all rows are one category" if name == "category_column" else "choose a column"
         chosen[name] = column.selectbox(label, table.columns, index, placeholder=free, key=f"start.{name}.{table.columns}")
     rows = [
-        {label: row.get(chosen[name] or "") for label, name in zip(("question", "answer", "category"), COLUMNS, strict=True)}
+        {label: sendable(row.get(chosen[name] or "")) for label, name in zip(("question", "answer", "category"), COLUMNS, strict=True)}
         for _, row in table.records[:SHOWN_ROWS]
     ]
-    shown = pd.DataFrame(rows).astype(str).map(lambda text: text.encode("utf-8", "replace").decode())  # half a character can't be sent
-    st.dataframe(shown, hide_index=True, alt="The first rows as they will be read")
+    st.dataframe(pd.DataFrame(rows).astype(str), hide_index=True, alt="The first rows as they will be read")
     return chosen
+
+
+def sendable(value: object) -> object:
+    """Half a character (a lone surrogate) can't be sent to a browser; the reader says what is wrong with such a row."""
+    return str(value).encode("utf-8", "replace").decode() if value is not None else None
 
 
 def size(planned: dict[str, Plan]) -> str:
