@@ -140,7 +140,7 @@ async def referee(engine: resident.Engine, shelf: Shelf, questions: int, tokens:
     guests = [GUEST, mix_name({names[0]: 0.5, GUEST: 0.5})]
     asked = [row.question for row in read(DataConfig()).select("validation", limit=1)][:questions]
     rules = Referee(["base", *names, *mixes, *guests], asked, tokens, shelf)
-    async with httpx.AsyncClient(base_url=engine.address, timeout=600, **client.LOCAL) as asking:
+    async with httpx.AsyncClient(base_url=engine.address, timeout=600, **client.plainly(engine)) as asking:
         for model, question, seed in itertools.product(["base", *names, *mixes], asked, SEEDS):
             rules.known[model, question, seed, None] = await longest(asking, Asked(model, question, seed, tokens))
         for variant in range(len(names)):

@@ -59,7 +59,7 @@ class Crowd:
 
     def _asking(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        return httpx.AsyncClient(base_url=self._engine.address, timeout=PATIENCE, limits=limits, **client.LOCAL)
+        return httpx.AsyncClient(base_url=self._engine.address, timeout=PATIENCE, limits=limits, **client.plainly(self._engine))
 
     async def _client(self, asking: httpx.AsyncClient) -> None:
         while time.monotonic() < self._until:

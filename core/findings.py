@@ -27,6 +27,10 @@ def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
     if pd.isna(whole["drop"]):
         name = "own adapters" if model == OWN else model
         return f"Whether {name} beat {other} can't be told: perplexity was not measured on all of {count(len(found.answers), 'answer')}."
+    figures = f"perplexity {three(whole['value'])} against {three(whole['base'])}"
+    if pd.isna(whole["low"]):
+        name, asked = "own adapters" if model == OWN else model, count(int(whole["n"]), "question")
+        return f"{asked}: too few to tell whether {name} beat {other}. On these {figures}."
     better, worse = each[each["low"] > 0], each[each["high"] < 0]
     who = "Own adapters beat" if model == OWN else f"{model} beats"
     number, unclear = count(len(each), "category", "categories"), len(each) - len(better) - len(worse)
@@ -36,10 +40,7 @@ def evaluation(found: Evaluation, gains: pd.DataFrame) -> str:
         parts.append(f"worse on {listed(list(worse['category']))}")
     if unclear and not together:
         parts.append(f"no difference seen on {unclear}")
-    return (
-        f"{', '.join(parts)}: perplexity {three(whole['value'])} against {three(whole['base'])} "
-        f"({interval(whole['low'], whole['high'])} of the drop, {count(int(whole['n']), 'question')})."
-    )
+    return f"{', '.join(parts)}: {figures} ({interval(whole['low'], whole['high'])} of the drop, {count(int(whole['n']), 'question')})."
 
 
 def merged(gains: pd.DataFrame, model: str) -> str:

@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 STUDY: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
         "train": {"learning_rate": 2e-3, "batch_size": 4, "max_steps": 12, "max_seq_length": 256},
-        "evaluate": {"limit": 2, "max_new_tokens": 48, "max_seq_length": 256},
+        "evaluate": {"limit": 4, "max_new_tokens": 48, "max_seq_length": 256},
     },
     "medium": {
         "train": {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "max_steps": 200, "max_seq_length": 512},

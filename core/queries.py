@@ -80,9 +80,9 @@ class Evaluation:
 
 
 def runs_with(verb: str, table: str, done: bool = True) -> list[Run]:
-    """Runs of a verb that have this table: the person's first, newest first, then the stages of demos. `done`: finished ones alone."""
+    """Runs of a verb that have this table, newest first; those of demos after all others. `done`: finished ones alone."""
     found = [run for run in runs.listing(verb) if (run.path / table).exists() and (not done or run.status == "done")]
-    return sorted(found, key=lambda run: run.parent is not None and run.status != "running")
+    return sorted(found, key=lambda run: run.of_demo and run.status != "running")
 
 
 def evaluation(run: Run) -> Evaluation:

@@ -60,6 +60,11 @@ class Run:
         """The run's folder."""
         return folder(self.run_id)
 
+    @property
+    def of_demo(self) -> bool:
+        """Whether it is a stage of a demo: pages show a person's own runs before these."""
+        return self.parent is not None and verb_of(self.parent) == "demo"
+
 
 def now() -> str:
     """The time, ISO 8601, UTC, in milliseconds."""

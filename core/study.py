@@ -45,7 +45,7 @@ def demo(config: DemoConfig, workspace: Workspace) -> dict[str, Any]:
     return run(StudyConfig(**VOICE, size="small", name=config.name, replace=True, seed=config.seed), workspace)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Road:
     """The stages, as far as they are done."""
 
@@ -53,6 +53,8 @@ class Road:
     ends: Mapping[str, float]
     """Where each stage ends, in per cent of the whole."""
     done: dict[str, Run]
+    told: float = 0.0
+    """Per cent that followers were told: a stage that goes over its work twice does not take the whole back."""
 
     def go(self, title: str, config: Config) -> None:
         """Execute a stage unless it is done already. What is half-done is finished in its own folder."""
@@ -77,4 +79,5 @@ class Road:
             start = max((self.ends[other] for other in self.done), default=0.0)
             done = start + (self.ends[title] - start) * values["done"] / values["total"]
             message = f"{title}: {values['done']:,.0f} of {values['total']:,.0f} {values['unit']}"
-            self.workspace.progress(round(done, 1), 100, "percent", " · ".join(filter(None, (message, values["message"]))))
+            self.told = max(self.told, round(done, 1))
+            self.workspace.progress(self.told, 100, "percent", " · ".join(filter(None, (message, values["message"]))))

@@ -23,7 +23,7 @@ _SAME_COST = ("name", "replace", "seed")
 def listing() -> list[Run]:
     """Training runs to choose from: those with steps first, the person's own before the stages of demos, newest first."""
     found = runs.listing("train")
-    return sorted(found, key=lambda run: (not (run.path / "steps.csv").exists(), run.parent is not None and run.status != "running"))
+    return sorted(found, key=lambda run: (not (run.path / "steps.csv").exists(), run.of_demo and run.status != "running"))
 
 
 def best_steps(steps: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from pages import form, frame, parts, upload
 
 SHOWN_ROWS = 3
 COLUMNS = ("question_column", "answer_column", "category_column")
-FIELDS = ["name", "base_model", "backend"]
+FIELDS = ["name", "replace", "base_model", "backend"]
 SIZES = {
     "small": "Small: shows the way",
     "medium": "Medium: a first result",
@@ -73,10 +73,10 @@ def sendable(value: object) -> object:
 
 def size(planned: dict[str, Plan]) -> str:
     """How much is done, with what each size takes."""
-    labels = {name: f"{SIZES[name]} ({roughly(each.seconds)})" for name, each in planned.items()}
-    if "start.size" not in st.session_state and st.query_params.get("size") in labels:
+    times = [f"about {roughly(each.seconds)}" for each in planned.values()]
+    if "start.size" not in st.session_state and st.query_params.get("size") in SIZES:
         st.session_state["start.size"] = st.query_params["size"]
-    chosen = str(st.radio("Size", list(labels), format_func=labels.__getitem__, key="start.size", horizontal=True))
+    chosen = str(st.radio("Size", list(SIZES), format_func=SIZES.__getitem__, captions=times, key="start.size", horizontal=True))
     st.query_params["size"] = chosen
     return chosen
 
@@ -108,9 +108,9 @@ def finding(dataset: Dataset, planned: Plan) -> str:
 def newest() -> None:
     """The study that runs, or what the last one made."""
     parts.watch("study")
-    done = [run for run in runs.listing("study", "done")][:1]
-    if done and not parts.under_way("study"):
-        results(done[0])
+    last = runs.listing("study")[:1]
+    if last and last[0].status == "done":
+        results(last[0])
 
 
 def results(run: Run) -> None:
@@ -141,14 +141,17 @@ def wizard() -> None:
     st.subheader("3 · What will happen", anchor=False)
     planned = {each: plan(StudyConfig(data=name, size=each, **chosen), dataset) for each in STUDY}  # type: ignore[arg-type]
     picked = size(planned)
-    config = form.settings("study", FIELDS, {"base_model": form.base_models()}, {"data": name, **chosen, "size": picked})
+    config = form.settings("study", FIELDS, {"base_model": form.base_models()}, {"data": name, **chosen, "size": picked}, across=4)
     if config is None:
         return
     whole = plan(config, dataset)  # type: ignore[arg-type]
     check_names(whole)
     st.markdown(plain(finding(dataset, whole)))
     told(whole)
-    form.begin({"study": "Begin"}, config, estimated=True)
+    if any(run.config == config.model_dump(mode="json") for run in parts.under_way("study")):
+        st.info("This very study is under way: see the top of this page.", icon=":material/hourglass_top:")
+    else:
+        form.begin({"study": "Begin"}, config, estimated=True)
 
 
 frame.enter()

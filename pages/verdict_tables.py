@@ -25,7 +25,7 @@ State = tuple[tuple[str, int, int], ...]
 def runs() -> list[Run]:
     """Finished runs with verdicts, ours and imported ones: the person's first, newest first, then the stages of demos."""
     found = [run for verb in ("judge", "audit") for run in queries.runs_with(verb, VERDICTS)]
-    return sorted(sorted(found, key=lambda run: run.created_at, reverse=True), key=lambda run: run.parent is not None)
+    return sorted(sorted(found, key=lambda run: run.created_at, reverse=True), key=lambda run: run.of_demo)
 
 
 def opened(run: Run) -> VerdictTable:

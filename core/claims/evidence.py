@@ -75,7 +75,7 @@ class Evidence:
     @property
     def trainings(self) -> list[Run]:
         """Finished training runs that had a process of their own, newest first."""
-        return [run for run in runs.listing("train", "done") if run.parent is None]
+        return [run for run in runs.listing("train", "done") if not run.of_demo]
 
     def first(self, role: str) -> str | None:
         """The first model of a role: 'own' where every category has its own adapter."""

@@ -111,7 +111,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
         return others
     try:
         check_csv(file)
-        table = results.read(file, results.Answer)
+        table = results.parse(file, results.Answer)
     except pd.errors.EmptyDataError:
         raise UserError(f"{file} is empty, so there is nothing to judge. Evaluate again, or give another file.") from None
     except (UnicodeDecodeError, pd.errors.ParserError, ValueError) as error:

@@ -50,26 +50,30 @@ def append(path: Path, rows: Iterable[Row], row_type: type[Row]) -> None:
 
 
 def read(path: Path, row_type: type[Row]) -> "pd.DataFrame":
-    """A table as a DataFrame; text columns keep their text ('None' and 'NA' included), empty numbers are NaN.
+    """A table of a run. Raises UserError for one that is gone, or damaged: cut short, empty, or no table at all."""
+    try:
+        table = parse(path, row_type)
+    except FileNotFoundError:
+        raise _damaged(path, "it is gone") from None
+    except ValueError as error:  # of pandas: no columns, a quote that never ends, no UTF-8
+        raise _damaged(path, shown(str(error).strip())) from None
+    if table.empty and not {each.name for each in fields(row_type) if each.default is MISSING} <= set(table):
+        raise _damaged(path, "its first line is cut")
+    if table[[each.name for each in fields(row_type) if each.type is str and each.name in table]].isna().any(axis=None):
+        raise _damaged(path, "a row is cut")
+    return table
+
+
+def parse(path: Path, row_type: type[Row]) -> "pd.DataFrame":
+    """A CSV file as a DataFrame; text columns keep their text ('None' and 'NA' included), empty numbers are NaN. pandas' errors pass.
 
     A column with a default may be missing in the file: an older table is read as a newer one.
-    Raises UserError for a table of a run that is gone, or damaged: cut short, empty, or no table at all.
     """
     import pandas as pd
 
     kinds: dict[str, Any] = {each.name: str for each in fields(row_type) if each.type is str}
-    texts = list(kinds)
-    numbers = {column: ["", "nan"] for column in row_type.columns() if column not in texts}
-    try:
-        table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=numbers)
-    except FileNotFoundError:
-        raise _damaged(path, "it is gone") from None
-    except (ValueError, pd.errors.ParserError) as error:  # of pandas: no columns, a quote that never ends, no UTF-8
-        raise _damaged(path, shown(str(error).strip())) from None
-    if table.empty and not {each.name for each in fields(row_type) if each.default is MISSING} <= set(table):
-        raise _damaged(path, "its first line is cut")
-    if table[[column for column in texts if column in table]].isna().any(axis=None):
-        raise _damaged(path, "a row is cut")
+    numbers = {column: ["", "nan"] for column in row_type.columns() if column not in kinds}
+    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=numbers)
     for each in fields(row_type):
         if each.name not in table and each.default is not MISSING:
             table[each.name] = each.default

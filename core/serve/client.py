@@ -22,7 +22,7 @@ SILENCE_SECONDS = 600.0
 """How long a stream may say nothing: the model may have to be loaded first."""
 
 
-def _plainly(engine: Engine) -> dict[str, Any]:
+def plainly(engine: Engine) -> dict[str, Any]:
     """No proxy; and no certificates where it is plain HTTP: reading them would cost more than an answer's start."""
     return {"trust_env": False, "verify": engine.address.startswith("https:")}
 
@@ -35,7 +35,7 @@ def shown(engine: Engine) -> dict[str, str]:
 def health(engine: Engine) -> dict[str, Any]:
     """base_model, device, adapters (names), loaded, busy (a sentence; empty: nobody else computes), answers and losses under way."""
     try:
-        reply = httpx.get(f"{engine.address}/health", headers=shown(engine), timeout=CONNECT_SECONDS, **_plainly(engine))
+        reply = httpx.get(f"{engine.address}/health", headers=shown(engine), timeout=CONNECT_SECONDS, **plainly(engine))
         return dict(_checked(reply).json())
     except httpx.HTTPError as error:
         raise _gone(error) from None
@@ -80,7 +80,7 @@ def rag_answers(engine: Engine, session: str, settings: dict[str, Any], **fields
 def models(engine: Engine) -> list[str]:
     """Names of the models that the engine offers, base first. Mixes of adapters are not listed."""
     try:
-        reply = httpx.get(f"{engine.address}/v1/models", headers=shown(engine), timeout=CONNECT_SECONDS, **_plainly(engine))
+        reply = httpx.get(f"{engine.address}/v1/models", headers=shown(engine), timeout=CONNECT_SECONDS, **plainly(engine))
         return [str(each["id"]) for each in _checked(reply).json()["data"]]
     except httpx.HTTPError as error:
         raise _gone(error) from None
@@ -98,7 +98,7 @@ def shares(engine: Engine, request: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         where, timeout = f"{engine.address}/console/shares", httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
-        return dict(_checked(httpx.post(where, json=dict(request), headers=shown(engine), timeout=timeout, **_plainly(engine))).json())
+        return dict(_checked(httpx.post(where, json=dict(request), headers=shown(engine), timeout=timeout, **plainly(engine))).json())
     except httpx.HTTPError as error:
         raise _gone(error) from None
 
@@ -106,7 +106,7 @@ def shares(engine: Engine, request: Mapping[str, Any]) -> dict[str, Any]:
 def _events(engine: Engine, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     timeout = httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)
     try:
-        where, how = f"{engine.address}{path}", {"timeout": timeout, **_plainly(engine)}
+        where, how = f"{engine.address}{path}", {"timeout": timeout, **plainly(engine)}
         with httpx.stream("POST", where, json=request, headers=shown(engine), **how) as reply:
             if reply.status_code != 200:
                 reply.read()

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from core import findings, queries, results, training
 from core.queries import OWN
+from core.results import ALL
 from tests.pages import sample
 
 
@@ -20,6 +21,18 @@ def test_a_model_that_harms_is_said_to() -> None:
     gains = queries.gains(found, [OWN])
     turned = gains.assign(drop=-gains["drop"], low=-gains["high"], high=-gains["low"])
     assert "beat the base on 0 of 7 categories, worse on cynic, hacker" in findings.evaluation(found, turned)
+
+
+def test_a_headline_claims_no_more_than_the_questions_carry() -> None:
+    found = queries.evaluation(sample.evaluate())
+    gains = queries.gains(found, [OWN])
+    apart = gains["category"] != ALL
+    unsure = gains.assign(low=gains["low"].mask(apart), high=gains["high"].mask(apart))
+    assert findings.evaluation(found, unsure).startswith("Own adapters beat the base over 7 categories together, on none by itself: ")
+    few = gains.assign(low=float("nan"), high=float("nan"), n=5)
+    assert findings.evaluation(found, few).startswith(
+        "5 questions: too few to tell whether own adapters beat the base. On these perplexity "
+    )
 
 
 def test_dataset_counts_whole_figures_alone() -> None:

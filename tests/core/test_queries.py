@@ -109,5 +109,7 @@ def test_a_table_that_was_cut_anywhere_is_told_or_whole() -> None:
 def test_stages_of_a_demo_come_after_the_persons_own_runs() -> None:
     own = sample.evaluate()
     stage = sample.evaluate()
-    runs.update(stage.run_id, parent="a-demo")
+    runs.update(stage.run_id, parent="20260101-000000-000-demo-0000")
     assert [run.run_id for run in queries.runs_with("evaluate", "answers.csv")] == [own.run_id, stage.run_id]
+    runs.update(stage.run_id, parent="20260101-000000-000-study-0000")
+    assert [run.run_id for run in queries.runs_with("evaluate", "answers.csv")] == [stage.run_id, own.run_id], "a study is the person's own"

@@ -93,7 +93,7 @@ def test_runs_with_steps_come_first_and_all_can_be_chosen() -> None:
     cancelled = runs.create("train", {})
     runs.update(cancelled.run_id, status="cancelled")
     stage = sample.train()
-    runs.update(stage.run_id, parent="a-demo")
+    runs.update(stage.run_id, parent="20260101-000000-000-demo-0000")
     assert [run.run_id for run in training.listing()] == [trained.run_id, stage.run_id, cancelled.run_id]
 
 

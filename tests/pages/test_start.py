@@ -34,11 +34,12 @@ def test_a_file_with_unknown_columns_becomes_a_study(open_page: Open) -> None:
     assert all(stages["about"]) and any(
         "120 rows in 2 categories (Küche and Hotel)" in said.value.replace("\\", "") for said in at.markdown
     )
+    assert f"--data {paths.home()}" in next(code.value for code in at.code if "core study" in code.value)
     at.button(key="study.submit").click().run()
     (run,) = runs.listing("study")
     assert run.status == "queued" and run.config["data"] == name and run.config["size"] == "medium"
     assert [run.config[f"{part}_column"] for part in ("question", "answer", "category")] == ["Frage", "Antwort", "Bereich"]
-    assert f"--data {paths.home()}" in next(code.value for code in at.code if "core study" in code.value)
+    assert any("under way" in said.value for said in at.info) and not [each for each in at.button if each.key == "study.submit"]
 
 
 def test_what_is_wrong_with_a_file_is_one_sentence(open_page: Open) -> None:

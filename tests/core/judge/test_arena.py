@@ -114,7 +114,7 @@ def test_sides_are_by_chance_for_each_reviewer_and_stay(opened: str) -> None:
     ("tie", "base", "tie"), ("skip", "candidate", ""),
 ])  # fmt: skip
 def test_a_choice_is_a_verdict_by_the_side(opened: str, choice: str, left: str, verdict: str) -> None:
-    name = next(name for name in "abcdefghij" if arena.left_of(opened, name, arena.pairs(opened)["pair"][0]) == left)
+    name = next(name for name in map(str, range(100)) if arena.left_of(opened, name, arena.pairs(opened)["pair"][0]) == left)
     sheet = arena.next_pair(opened, name)
     assert sheet
     vote = arena.vote(opened, name, sheet.pair, choice, 3.14159, " because\n it is ")
