@@ -102,8 +102,8 @@ def test_a_click_in_the_triangle_sets_the_weights(served: Served, page: "playwri
     page.goto(served.link(), timeout=PATIENCE_MS)
     said(page, *expected(served, 1 / 3, 1 / 3, 1 / 3))
     corner = page.locator(".js-plotly-plot .ternary .scatterlayer .points path, .js-plotly-plot .scatterlayer .trace .point").first
-    box = corner.bounding_box()
-    assert box
+    boxes = (corner.bounding_box() or page.wait_for_timeout(200) for _ in range(100))  # a picture that is just drawn anew has none
+    box = next(filter(None, boxes))
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_url("**weights=0%2C0%2C1*", timeout=PATIENCE_MS)
     said(page, *expected(served, 0, 0, 1))
