@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from core import paths, peft_files
+from core import paths, peft_config
 from core.config import DataConfig
 from core.data.read import read
 from core.serve import client, resident
@@ -153,7 +153,7 @@ async def referee(engine: resident.Engine, shelf: Shelf, questions: int, tokens:
 def weakened(folder: Path) -> Path:
     """A copy of an adapter at half its strength, beside the shelf."""
     made = shutil.copytree(folder, folder.parent.parent / f"variant-{folder.name}")
-    config = made / peft_files.CONFIG
+    config = made / peft_config.CONFIG
     fields = json.loads(config.read_text())
     config.write_text(json.dumps({**fields, "lora_alpha": fields["lora_alpha"] / 2}))
     return made

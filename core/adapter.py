@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core import paths, peft_files, vera
+from core import paths, peft_config, peft_files, vera
 from core.errors import UserError, shown
 from core.peft_config import KINDS, WEIGHTS, odd_settings, read_config, read_info
 
@@ -61,10 +61,10 @@ def find(name: str) -> Path:
     roots = [paths.adapters(), paths.merged_adapters()]
     places = [*(root / name for root in roots), paths.home() / name, Path(os.path.expanduser(name))]
     for place in places:
-        if peft_files.exists(place / peft_files.CONFIG):
+        if peft_config.exists(place / peft_config.CONFIG):
             return place
     _refuse_other(name, places)
-    known = sorted(file.parent.name for root in roots for file in root.glob(f"*/{peft_files.CONFIG}"))
+    known = sorted(file.parent.name for root in roots for file in root.glob(f"*/{peft_config.CONFIG}"))
     raise UserError(
         f"There is no adapter '{shown(name)}': neither a name under adapters/ or merged_adapters/ nor a PEFT folder. "
         + (f"Known: {', '.join(known)}." if known else "Train one first: python -m core train")
@@ -111,10 +111,10 @@ def write(adapter: Adapter, folder: Path, dtype: torch.dtype = torch.float32, ma
     }
     tensors = {}
     for layer, factor in adapter.factors.items():
-        tensors[f"{peft_files.PREFIX}{layer}.lora_A.weight"] = factor.A.to(dtype, copy=True).contiguous()
-        tensors[f"{peft_files.PREFIX}{layer}.lora_B.weight"] = factor.B.to(dtype, copy=True).contiguous()
+        tensors[f"{peft_config.PREFIX}{layer}.lora_A.weight"] = factor.A.to(dtype, copy=True).contiguous()
+        tensors[f"{peft_config.PREFIX}{layer}.lora_B.weight"] = factor.B.to(dtype, copy=True).contiguous()
     for layer, magnitude in (magnitudes or {}).items():
-        tensors[f"{peft_files.PREFIX}{layer}.lora_magnitude_vector"] = magnitude.float().clone()  # rounding it would rescale rows of W
+        tensors[f"{peft_config.PREFIX}{layer}.lora_magnitude_vector"] = magnitude.float().clone()  # rounding it would rescale rows of W
     return peft_files.write(folder, config, tensors, adapter.info)
 
 
@@ -125,7 +125,7 @@ def content_hash(folder: Path) -> str:
     """
     config, info = read_config(folder), read_info(folder)
     if info.get("recipe") and not (folder / WEIGHTS).exists():
-        recipe = peft_files.recipe_of(info, folder.name)
+        recipe = peft_config.recipe_of(info, folder.name)
         keys = ["strategy", "weights", "hashes", "rank"]
         keys += [key for key in ("space", "density", "ties_lambda", "della_epsilon", "breadcrumbs_gamma", "seed") if key in recipe]
         return hashlib.sha256(json.dumps([recipe[key] for key in keys]).encode()).hexdigest()[:16]
@@ -141,26 +141,26 @@ def content_hash(folder: Path) -> str:
 
 def _refuse_other(name: str, places: Sequence[Path]) -> None:
     """Say so where the name is a route's or a whole model's."""
-    if any(peft_files.exists(place / paths.ROUTER) for place in places):
+    if any(peft_config.exists(place / paths.ROUTER) for place in places):
         raise UserError(f"'{shown(name)}' is a route, which has no delta of its own. Name the adapters that it chooses from.")
-    if any(peft_files.exists(place / "config.json") for place in (paths.models() / name, *places)):
+    if any(peft_config.exists(place / "config.json") for place in (paths.models() / name, *places)):
         raise UserError(f"'{shown(name)}' is a whole model, and whole models can't be merged or mixed. Name an adapter.")
 
 
 def _lora_factors(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Factor]:
     pairs: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        layer, _, which = key.removeprefix(peft_files.PREFIX).rpartition(".lora_")
+        layer, _, which = key.removeprefix(peft_config.PREFIX).rpartition(".lora_")
         pairs.setdefault(layer, {})[which[0]] = tensor.float()
     factors = {}
     for layer, pair in sorted(pairs.items()):
-        rank = peft_files.rank_of(config, layer)
+        rank = peft_config.rank_of(config, layer)
         if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1] or pair["A"].shape[0] != rank:
             raise UserError(
                 f"{folder}: the A and B of layer {layer} don't belong together, or not to the rank in adapter_config.json. "
                 "The folder is damaged; save the adapter again."
             )
-        factors[layer] = Factor(pair["A"], pair["B"], peft_files.scale_of(config, layer))
+        factors[layer] = Factor(pair["A"], pair["B"], peft_config.scale_of(config, layer))
     return factors
 
 

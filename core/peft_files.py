@@ -12,9 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.errors import UserError
-from core.peft_config import CONFIG, PREFIX, WEIGHTS, exists, patterned, rank_of, read_config, read_info, recipe_of, scale_of
-
-__all__ = ["CONFIG", "PREFIX", "WEIGHTS", "exists", "patterned", "rank_of", "read_config", "read_info", "recipe_of", "scale_of"]
+from core.peft_config import CONFIG, WEIGHTS
 
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 

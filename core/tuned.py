@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-from core import peft_files
+from core import peft_config, peft_files
 from core.adapter import Adapter
 from core.config import TrainConfig
 from core.errors import UserError
@@ -55,10 +55,10 @@ def load(model: Any, folder: str | Path) -> "TunedAdapter":
     A folder that was saved in bf16 goes on from the rounded numbers. Raises UserError for other folders.
     """
     folder = Path(folder)
-    info = peft_files.read_info(folder)
-    if info.get("method") not in METHODS or not (folder / peft_files.CONFIG).exists():
+    info = peft_config.read_info(folder)
+    if info.get("method") not in METHODS or not (folder / peft_config.CONFIG).exists():
         raise UserError(
-            f"{folder} is no adapter that Lyceum trained: it lacks {peft_files.CONFIG}, or a run.json that names its method. "
+            f"{folder} is no adapter that Lyceum trained: it lacks {peft_config.CONFIG}, or a run.json that names its method. "
             "A whole model is loaded by transformers, an adapter of others by peft."
         )
     config = TrainConfig(**{name: value for name, value in info["config"].items() if name in TrainConfig.model_fields})
@@ -147,7 +147,7 @@ class TunedAdapter(Tuned):
 
     def read(self, folder: Path) -> None:
         """Take the numbers of an adapter of this method and these layers."""
-        saved, info = _by_layer(peft_files.read_weights(folder)[0]), peft_files.read_info(folder)
+        saved, info = _by_layer(peft_files.read_weights(folder)[0]), peft_config.read_info(folder)
         if saved.keys() != {site.layer for site in self.bank.sites}:
             raise UserError(f"{folder} changes other layers than this model has for it. Load it on the base model that it was trained on.")
         for site in self.bank.sites:
@@ -229,6 +229,6 @@ def _by_layer(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     for key, tensor in tensors.items():
         for ending, name in _SAVED.items():
             if key.endswith(f".{ending}"):
-                layer = key.removeprefix(peft_files.PREFIX).removesuffix(f".{ending}")
+                layer = key.removeprefix(peft_config.PREFIX).removesuffix(f".{ending}")
                 saved.setdefault(layer, {})[name] = tensor.T if tensor.ndim == 2 else tensor
     return saved

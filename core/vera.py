@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core import peft_files
 from core.errors import UserError
-from core.peft_files import PREFIX
+from core.peft_config import PREFIX
 
 _WIDTHS = "in_features"
 """Name in the weights' metadata under which Lyceum notes how many columns of A each layer takes: PEFT's folders don't say."""

@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from core import private, progress, read_only, runs
 from core.errors import UserError
+from core.runs import Run
 from core.wording import duration, plain, seconds_between
 from pages import gate, parts, uploads_off
 
@@ -100,9 +102,9 @@ def status_line(names: bool = True) -> None:
 
 
 def _status(names: bool) -> None:
-    running, queued = runs.listing(status="running"), runs.listing(status="queued")
-    _announce([run.run_id for run in [*running, *queued] if run.parent is None], names)
-    running = [run for run in running if run.parent is None]
+    every = {run.run_id: run for run in runs.listing() if run.parent is None}
+    running, queued = ([run for run in every.values() if run.status == status] for status in ("running", "queued"))
+    _announce(every, [run.run_id for run in (*running, *queued)], names)
     for run in running:
         said = progress.latest(run.run_id)
         text = "starting" if said is None else plain(said.text) if names else f"{said.share:.0%}"
@@ -113,15 +115,14 @@ def _status(names: bool) -> None:
         st.caption("No job is running.")
 
 
-def _announce(active: list[str], names: bool) -> None:
+def _announce(every: Mapping[str, Run], active: list[str], names: bool) -> None:
     """A toast for each job that has ended since this session last looked."""
-    ended = [run_id for run_id in st.session_state.get("active", []) if run_id not in active]
+    ended = [run_id for run_id in st.session_state.get("active", []) if run_id in every and run_id not in active]
     st.session_state["active"] = active
-    for run in runs.listing():
-        if run.run_id in ended:
-            took = f" after {duration(seconds_between(run.started_at, run.finished_at))}" if run.started_at else ""
-            why = f": {plain(private.shown(run.error))}" if run.error and names else ""
-            st.toast(f"{run.verb} {run.status}{took}{why}", icon=ENDS.get(run.status), duration="long")
+    for run in (every[run_id] for run_id in ended):
+        took = f" after {duration(seconds_between(run.started_at, run.finished_at))}" if run.started_at else ""
+        why = f": {plain(private.shown(run.error))}" if run.error and names else ""
+        st.toast(f"{run.verb} {run.status}{took}{why}", icon=ENDS.get(run.status), duration="long")
 
 
 def device() -> str:

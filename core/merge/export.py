@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core import adapter, paths, peft_files
+from core import adapter, paths, peft_config
 from core.adapter import Adapter
 from core.bank import AdapterBank
 from core.config import ExportConfig, MergeConfig
@@ -115,7 +115,7 @@ def _free_name(config: ExportConfig, workspace: Workspace) -> str:
 def _source(config: ExportConfig, workspace: Workspace) -> Source:
     if Path(config.model).suffix in (".json", ".yaml", ".yml"):
         return _combined(config, workspace)
-    if peft_files.exists(paths.models() / config.model / "config.json"):
+    if peft_config.exists(paths.models() / config.model / "config.json"):
         raise UserError(f"'{config.model}' is a whole model already, so there is nothing to add. Name an adapter or a merged adapter.")
     folder = adapter.find(config.model).resolve()
     found = recipe.parent(config.model, folder, 1.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from core import adapter, paths, peft_files
+from core import adapter, paths, peft_config
 from core.adapter import Adapter
 from core.config import MergeConfig
 from core.errors import UserError, shown
@@ -71,7 +71,7 @@ def parent(name: str, folder: Path, weight: float) -> Parent:
 def _find(said: str) -> Path:
     """A YAML file, a run.json, or the run.json of a merged adapter."""
     for place in (paths.merged_adapters() / said / "run.json", paths.home() / said, Path(os.path.expanduser(said))):
-        if peft_files.exists(place):
+        if peft_config.exists(place):
             file = place / "run.json" if place.is_dir() else place
             if file.is_file():
                 return file
@@ -81,7 +81,7 @@ def _find(said: str) -> Path:
 
 def _settings(info: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The fields of the merge, with its adapters as they are called now."""
-    recipe = peft_files.recipe_of(info, where)
+    recipe = peft_config.recipe_of(info, where)
     pairs = zip(recipe["adapters"], recipe["hashes"], strict=True)
     settings = {name: recipe[name] for name in ("weights", *SETTINGS) if name in recipe}
     return {**settings, "adapters": [_known_as(name, digest, where) for name, digest in pairs]}

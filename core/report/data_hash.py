@@ -66,13 +66,9 @@ def of(sources: Sources) -> DataHash:
 
 
 def _records(sources: Sources) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Settings and hash of whoever read the dataset: the evaluation, then reports on the data and training runs before it."""
+    """Settings and hash of whoever read the dataset: the evaluation, then reports on the data before it, newest first."""
     evaluation = sources.evaluation.run
-    data = [run for run in runs.listing("data", "done") if run.config.get("data") == sources.config.get("data")]
-    before = [run for run in (*data, *reversed(sources.trainings)) if run.run_id < evaluation.run_id]
+    before = [run for run in runs.listing("data", "done") if run.run_id < evaluation.run_id]
     for run in (evaluation, *before):
         if run.outputs.get("source_hash") and run.config.get("data") == sources.config.get("data"):
             yield run.config, str(run.outputs["source_hash"])
-    for info in sources.made.values():
-        if info.get("source_hash") and info.get("data") == sources.config.get("data"):
-            yield info.get("config") or sources.config, str(info["source_hash"])

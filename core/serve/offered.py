@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core import adapter, paths, peft_files, routing
+from core import adapter, paths, peft_config, routing
 from core.config import MergeConfig
 from core.errors import UserError
 from core.routing import Route
@@ -80,7 +80,7 @@ def _read(engine: Computing, folder: Path, digest: str) -> Route:
 
 def _folders() -> Iterator[Path]:
     for root in (paths.adapters(), paths.merged_adapters()):
-        for file in sorted(root.glob(f"*/{peft_files.CONFIG}")):
+        for file in sorted(root.glob(f"*/{peft_config.CONFIG}")):
             if not routing.is_route(file.parent) and file.parent.name.isprintable():  # bytes that are no UTF-8 can't be sent
                 yield file.parent
 
@@ -104,7 +104,7 @@ def _model(name: str, created: int, root: str, parent: str | None) -> dict[str, 
 
 def _changed(folder: Path) -> int:
     """Unix time; 0 for a folder that was taken away just now."""
-    file = folder / (paths.ROUTER if routing.is_route(folder) else peft_files.CONFIG)
+    file = folder / (paths.ROUTER if routing.is_route(folder) else peft_config.CONFIG)
     with suppress(FileNotFoundError):
         return int(file.stat().st_mtime)
     return 0

@@ -11,7 +11,7 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from core import adapter, paths, peft_files
+from core import adapter, paths, peft_config
 from core.adapter import Adapter, Factor
 from core.errors import UserError
 
@@ -78,7 +78,7 @@ def test_read_equals_peft(tiny_base, peft_adapter, fields):
 @pytest.mark.parametrize("layer", ["a.q_proj", "q_proj", "aq_proj", "a.b.q_proj", "q_proj.a", "x.layers.1.q_proj"])
 def test_patterns_match_as_in_peft(layer):
     patterns = {"layers.1.q_proj": 1, "^q_proj": 2, "b.q_proj": 3, "q_.*": 4}
-    assert peft_files.patterned(patterns, layer, 0) == patterns.get(get_pattern_key(patterns, layer), 0)
+    assert peft_config.patterned(patterns, layer, 0) == patterns.get(get_pattern_key(patterns, layer), 0)
 
 
 @pytest.mark.parametrize("scales", [{}, {layer: 0.1 * n + 1 / 3 for n, layer in enumerate(SHAPES)}], ids=["one scale", "scale per layer"])

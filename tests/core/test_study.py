@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from core import adapter, paths, results, runs
+from core import adapter, paths, results, runs, study
 from core.config import DemoConfig
 from core.jobs import local
 from core.presets import PRESETS, STUDY
@@ -51,6 +51,14 @@ def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tin
     for title, unit in (("data", "rows"), ("train own", "steps"), ("evaluate", "answers")):
         assert any(event["message"].startswith(f"{title}: ") and f" {unit}" in event["message"] for event in told), title
     assert shares[-1] == 100 and min(shares) >= 0
+
+
+def test_a_stage_that_goes_over_its_work_twice_does_not_take_the_whole_back(home):
+    run = runs.create("study", {})
+    road = study.Road(runs.Workspace(run), {"data": 10.0, "evaluate": 90.0}, {"data": run})
+    for done in (2, 8, 1, 9):
+        road._tell("evaluate", "progress", {"done": done, "total": 10, "unit": "answers", "message": ""})
+    assert [event["done"] for event in runs.read_events(run.run_id, "progress")] == [26.0, 74.0, 74.0, 82.0]
 
 
 def test_the_presets_are_ones_that_the_configs_take():

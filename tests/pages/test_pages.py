@@ -145,6 +145,19 @@ def test_the_empty_overview_starts_the_demo_with_one_button(open_page: Open) -> 
     assert [run.verb for run in runs.listing()] == ["demo"]
 
 
+def test_a_job_that_ends_is_told_once_and_a_run_is_removed_after_a_question(open_page: Open) -> None:
+    run = sample.train("running")
+    held = locks.take(run.run_id)
+    at = open_page("jobs")
+    assert not at.toast
+    runs.update(run.run_id, status="failed", error="no room [left]")
+    os.close(held)
+    assert [each.value.replace("\\", "").partition(" after")[0] for each in at.run().toast] == ["train failed"]
+    assert "no room [left]" in at.toast[0].value.replace("\\", "") and not at.run().toast
+    at.button(key="remove").click().run()
+    assert not at.exception and not run.path.exists()
+
+
 def test_a_waiting_job_is_cancelled_and_resumed_from_the_page(open_page: Open) -> None:
     run = sample.train("failed", error=FAULT)
     at = open_page("jobs", job=run.run_id)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from core import adapter, peft_files
+from core import adapter, peft_config
 from core.config import MergeConfig
 from core.errors import UserError
 from core.serve.mixes import Mixes, Plan
@@ -41,7 +41,7 @@ class Shelf(Mixes):
 
 def check(name: str, folder: Path, limit: int | None) -> None:
     """Raises UserError where vLLM, started for ranks up to `limit`, can't take an adapter."""
-    config, largest = peft_files.read_config(folder), rank(folder)
+    config, largest = peft_config.read_config(folder), rank(folder)
     if why := why_not(config):
         raise UserError(
             f"vLLM can't take '{name}': it has {why}. Make a whole model of it (PEFT's merge_and_unload), save it under models/, and serve "
@@ -66,7 +66,7 @@ def standing_on(base_hash: str) -> dict[str, Path]:
 
 def rank(folder: Path) -> int:
     """The largest rank over an adapter's layers."""
-    config = peft_files.read_config(folder)
+    config = peft_config.read_config(folder)
     return max(int(each) for each in (config.get("r", 8), *(config.get("rank_pattern") or {}).values()))
 
 
@@ -83,6 +83,6 @@ def why_not(config: dict[str, Any]) -> str:
 
 def _fits(folder: Path, base_hash: str) -> bool:
     try:
-        return not why_not(peft_files.read_config(folder)) and adapter.read_info(folder).get("base_hash") in (None, base_hash)
+        return not why_not(peft_config.read_config(folder)) and adapter.read_info(folder).get("base_hash") in (None, base_hash)
     except UserError:
         return False
