@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core import charts, findings, paths, private, queries, read_only, runs, verdict_findings
+from core import charts, findings, judging, paths, private, queries, read_only, runs, verdict_findings
 from core.config import DemoConfig, ReportConfig
 from core.queries import OWN
 from core.report import outlook, sources
@@ -59,9 +59,9 @@ def examples(found: queries.Evaluation) -> None:
         cards.texts(row["reference"], row["base"], row["candidate"], row["model"], key=f"example-{label}")
 
 
-def judge() -> None:
-    """What the newest judged run found, with the light of each judge's audit card beside it."""
-    judged = verdict_tables.runs()[:1]
+def judge(found: queries.Evaluation) -> None:
+    """What the newest judges of these answers found, with the light of each one's audit card beside it."""
+    judged = judging.runs_on(found.run)[:1]
     if not judged:
         return
     st.subheader("The judge", anchor=False)
@@ -107,7 +107,7 @@ def show(found: queries.Evaluation) -> None:
         figures(found)
         st.plotly_chart(charts.dumbbells(gains[gains["category"] != ALL]), alt=finding, config={"displayModeBar": False})
         examples(found)
-    judge()
+    judge(found)
     st.subheader("How it was made", anchor=False)
     took = duration(seconds_between(found.run.started_at, found.run.finished_at))
     st.caption(f"From evaluation {parts.label(found.run)}, which took {took}. Folder: {plain(private.shown(str(paths.results())))}")

@@ -125,11 +125,13 @@ def evaluate() -> Run:
 
 
 def judge() -> Run:
-    """Verdicts on own against base by the embedding similarity, with ties, flips, one failed and one unparsed."""
+    """Verdicts on own against base by the embedding similarity, with ties, flips, one failed and one unparsed; on the newest answers."""
 
     def fill(workspace: Workspace) -> dict[str, Any]:
         results.write(workspace.path / "verdicts.csv", _verdicts(workspace.run.run_id), Verdict)
-        return {"verdicts": f"results/{workspace.run.run_id}/verdicts.csv"}
+        written = {"verdicts": f"results/{workspace.run.run_id}/verdicts.csv"}
+        asked = runs.listing("evaluate", "done")[:1]
+        return written | ({"answers": f"results/{asked[0].run_id}/answers.csv"} if asked else {})
 
     return _run("judge", {"answers": "last", "backend": "similarity"}, fill)
 

@@ -51,6 +51,14 @@ def test_the_overview_shows_finding_figures_and_three_examples_by_rule(open_page
     assert "not a language model" in words(at)
 
 
+def test_the_overview_tells_no_verdicts_on_another_evaluations_answers(open_page: Open) -> None:
+    sample.everything()
+    assert "not a language model" in words(open_page("overview"))
+    sample.evaluate()
+    at = open_page("overview")
+    assert "Own adapters beat the base" in words(at) and "not a language model" not in words(at)
+
+
 def test_texts_of_models_are_plain_text(open_page: Open) -> None:
     sample.everything()
     at = open_page("evaluate")
