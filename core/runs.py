@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from core import paths
 from core.errors import UserError, shown
 from core.jobs import locks
+from core.jobs.executor import Executor
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
@@ -52,6 +53,8 @@ class Run:
     """Jobs of one lane run one at a time: 'device' or 'desk'. Empty for a stage, which runs in its parent's process."""
     processes: int = 1
     """Processes that compute it; more than one under `accelerate launch` (core/jobs/launch.py)."""
+    executor: Executor = "local"
+    """Who computes it (core/jobs/executor.py)."""
     cwd: str = "."
     """Where relative paths of the config start; relative to LYCEUM_HOME when inside it."""
 
@@ -76,12 +79,14 @@ def folder(run_id: str) -> Path:
     return paths.results() / paths.check_name(run_id, "run")
 
 
-def new(verb: str, config: dict[str, Any], parent: str | None = None, lane: str = "", processes: int = 1) -> Run:
+def new(
+    verb: str, config: dict[str, Any], parent: str | None = None, lane: str = "", processes: int = 1, executor: Executor = "local"
+) -> Run:
     """A new run with a folder of its own, which nobody sees before `write`. Ids sort by time."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     run_id = f"{stamp}-{verb}-{secrets.token_hex(2)}"
     cwd = paths.shown(Path.cwd())
-    run = Run(run_id, verb, config, created_at=now(), parent=parent, lane=lane, processes=processes, cwd=cwd)
+    run = Run(run_id, verb, config, created_at=now(), parent=parent, lane=lane, processes=processes, executor=executor, cwd=cwd)
     run.path.mkdir(parents=True)
     return run
 
@@ -91,9 +96,9 @@ def verb_of(run_id: str) -> str:
     return run_id.rsplit("-", 2)[-2]
 
 
-def create(verb: str, config: dict[str, Any], parent: str | None = None) -> Run:
+def create(verb: str, config: dict[str, Any], parent: str | None = None, executor: Executor = "local") -> Run:
     """A new run, queued."""
-    return write(new(verb, config, parent))
+    return write(new(verb, config, parent, executor=executor))
 
 
 def read(run_id: str) -> Run:
@@ -219,6 +224,14 @@ class Workspace:
         self.event("say", message=message)
         print(message, flush=True)
 
+    def kept(self) -> None:
+        """Say that what stands in the run's folder is enough to go on from: a run on one machine has it there already."""
+
+    @contextmanager
+    def tables(self) -> Iterator[None]:
+        """Within: no other process writes the run's tables. A run in one process has them for itself."""
+        yield
+
     def publish(self, made: Path, final: Path, replace: bool = False) -> Path:
         """Move a finished file or folder to its place, by atomic rename.
 
@@ -284,6 +297,8 @@ def _check(run: Run) -> None:
             raise TypeError(f"'{wrong[0]}' can't be {shown(getattr(run, wrong[0]))}")
     if run.status not in get_args(Status):
         raise ValueError(f"'status' can't be {shown(run.status)}")
+    if run.executor not in get_args(Executor):
+        raise ValueError(f"'executor' can't be {shown(run.executor)}")
     for time in filter(None, (run.created_at, run.started_at, run.finished_at)):
         if datetime.fromisoformat(time).tzinfo is None:
             raise ValueError(f"'{time}' has no time zone")

@@ -69,7 +69,7 @@ class Road:
         for earlier in runs.listing(verb, parent=whole):
             if earlier.config == values:
                 return earlier if earlier.status == "done" else runs.requeue(earlier.run_id)
-        return runs.create(verb, values, parent=whole)
+        return runs.create(verb, values, parent=whole, executor=self.workspace.run.executor)
 
     def _tell(self, title: str, kind: str, values: dict[str, Any]) -> None:
         """Pass on to the followers of the whole what a stage says, and how far it is as a part of the whole."""

@@ -37,6 +37,7 @@ from core import paths, read_only, runs
 from core.config import Config
 from core.errors import UserError
 from core.jobs import endings, locks
+from core.jobs.executor import chosen
 from core.runs import ENDED, Run
 from core.verbs import VERBS
 
@@ -52,7 +53,9 @@ LOOK_SECONDS = 2.0
 def submit(verb: str, config: Config, processes: int = 1) -> Run:
     """Queue a job and start its worker. Returns at once. `processes`: as many as a launcher has started for it."""
     read_only.refuse("Starting a job")
-    run = runs.new(verb, config.model_dump(mode="json"), lane=VERBS[verb].lane, processes=processes)
+    executor = chosen() if VERBS[verb].dealt and processes == 1 else "local"
+    lane = "ray" if executor == "ray" else VERBS[verb].lane
+    run = runs.new(verb, config.model_dump(mode="json"), lane=lane, processes=processes, executor=executor)
     descriptor = locks.take(run.run_id)
     try:
         runs.write(run)

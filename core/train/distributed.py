@@ -20,6 +20,7 @@ from core import runs
 from core.data.packing import micro_batches
 from core.runs import Workspace
 from core.train.cohort import Member
+from core.train.speed import Speed
 
 Part = tuple[list[int], float]
 """Rows of one forward and backward pass, and what they count: 1, or 0 in a process that only keeps step with one that has more."""
@@ -114,6 +115,14 @@ def everyone() -> Team:
     return Team(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Team()
 
 
+def together(speed: Speed, everyone: Team) -> Speed:
+    """The speed of all processes, which must all come here. Their machines count as alike."""
+    rates = torch.tensor([speed.tokens_per_second, speed.flops_per_second], dtype=torch.float64)
+    everyone.add_up(rates)
+    tokens, flops = rates.tolist()
+    return Speed(tokens, flops, speed.matrix_peak * everyone.size, speed.dtype)
+
+
 class Hands:
     """Which process trains which members: dealt by their tokens, or all of them everywhere when they are fewer than the processes."""
 
@@ -121,7 +130,7 @@ class Hands:
         self.whole = whole
         self.processes = processes
         self.dealt = 1 < processes <= len(members)
-        hands = deal([_tokens(member) for member in members], processes) if self.dealt else [range(len(members))] * processes
+        hands = deal([tokens(member) for member in members], processes) if self.dealt else [range(len(members))] * processes
         self.members = [[members[k] for k in hand] for hand in hands]
         """Of each process."""
 
@@ -136,12 +145,12 @@ class Hands:
     def finished(self) -> dict[str, Path]:
         """Where each member's folder waits to be published, by its name."""
         ranks = range(self.processes if self.dealt else 1)
-        return {member.name: finished(self.workspace(rank), member) for rank in ranks for member in self.members[rank]}
+        return {member.name: finished(self.workspace(rank).scratch, member) for rank in ranks for member in self.members[rank]}
 
 
-def finished(workspace: Workspace, member: Member) -> Path:
-    """Where a member that has finished waits to be published."""
-    return workspace.scratch / "adapters" / member.name
+def finished(scratch: Path, member: Member) -> Path:
+    """Where a member that has finished waits to be published, in the scratch folder of who trained it."""
+    return scratch / "adapters" / member.name
 
 
 def deal(sizes: Sequence[int], hands: int) -> list[list[int]]:
@@ -166,6 +175,6 @@ def laid_out_as(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
-def _tokens(member: Member) -> int:
+def tokens(member: Member) -> int:
     """About how many tokens a member's training takes."""
     return sum(len(example) for example in member.train) * member.total_steps // member.steps_per_epoch

@@ -7,6 +7,8 @@ input (Kaplan et al. 2020, arXiv:2001.08361, section 2.1, less the weights' own 
 """
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +18,29 @@ from torch.nn import functional as F
 SIZES = {"cpu": (1024, 2048, 2048), "mps": (4096, 4096, 4096), "cuda": (8192, 8192, 8192)}
 """Rows, inputs and outputs of the product that is timed."""
 REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of optimiser steps, in one process or in several together."""
+
+    tokens_per_second: float
+    flops_per_second: float
+    matrix_peak: float
+    """FLOP/s of a large matrix product, on as many machines as took part."""
+    dtype: str
+
+    def told(self, say: Callable[[str], None], *, full: bool) -> dict[str, float]:
+        """The run's outputs about it, and a line for the person; nothing where no step was taken."""
+        if not self.tokens_per_second:
+            return {}
+        share = self.flops_per_second / self.matrix_peak
+        say(
+            f"Speed: {self.tokens_per_second:,.0f} tokens/s, {share:.0%} of this machine's matrix-product peak "
+            f"({self.matrix_peak / 1e9:,.0f} GFLOP/s in {self.dtype}), counted {6 if full else 4} FLOP per weight and "
+            "token, the output layer on answer tokens only."
+        )
+        return {"tokens_per_second": self.tokens_per_second, "matrix_peak_share": share}
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -21,7 +21,8 @@ from core.results import Step
 from core.runs import Workspace
 from core.train import loop, training_bank
 from core.train.cohort import gather
-from core.train.run import _keep_until, run
+from core.train.part import _keep_until
+from core.train.run import run
 from core.wording import listed
 
 Train = Callable[..., dict]

@@ -1,0 +1,72 @@
+"""The cluster: reaching it, and the slots that it has for hands."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from core.errors import UserError
+
+PATIENCE_SECONDS = float(os.environ.get("LYCEUM_RAY_PATIENCE") or 600)
+"""How long a job waits for a cluster that does not answer, or has no worker, before it fails."""
+ASK_AGAIN_SECONDS = 2.0
+HEAD_GONE_SECONDS = 15
+"""After so long without the head, a driver ends; its run's worker then starts another, which waits for the head's return."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What one hand gets, and how many can be at work at once."""
+
+    cpus: float
+    gpus: float
+    count: int
+
+
+def connect(say: Callable[[str], Any]) -> None:
+    """Join the cluster that RAY_ADDRESS names as a driver; wait for one that is away. Raises UserError when it stays away."""
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_GONE_SECONDS))
+    until, told = time.monotonic() + PATIENCE_SECONDS, False
+    while True:
+        try:
+            ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
+            return
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            ray.shutdown()
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if time.monotonic() > until:
+            raise UserError(
+                f"The Ray cluster at {os.environ['RAY_ADDRESS']} has not answered for {PATIENCE_SECONDS:g} s ({reason[:200]}). Start its "
+                "head again (ray start --head), or set RAY_ADDRESS to another."
+            )
+        if not told:
+            say(f"The Ray cluster at {os.environ['RAY_ADDRESS']} does not answer; waiting for it.")
+            told = True
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
+def slots(say: Callable[[str], Any]) -> Slots:
+    """A GPU each where the cluster has some, else all CPUs of its smallest worker. Waits for a first worker."""
+    until, told = time.monotonic() + PATIENCE_SECONDS, False
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+        if gpus:
+            return Slots(1, 1, gpus)
+        cpus = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
+        if cpus:
+            return Slots(min(cpus), 0, sum(each // min(cpus) for each in cpus))
+        if time.monotonic() > until:
+            raise UserError(
+                f"The Ray cluster at {os.environ['RAY_ADDRESS']} has no worker. Let one join "
+                "(ray start --address HOST:PORT), then resume the run."
+            )
+        if not told:
+            say("The Ray cluster has no worker yet; waiting for one to join.")
+            told = True
+        time.sleep(ASK_AGAIN_SECONDS)

@@ -1,0 +1,44 @@
+"""Who computes a job: this machine, or the workers of a Ray cluster. Chosen by LYCEUM_EXECUTOR when the job is submitted."""
+
+import os
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+from core.errors import UserError
+
+Executor = Literal["local", "ray"]
+
+RAY_LANES = 4
+"""Jobs that may be on a cluster at once; Ray deals its workers among them. Each has a process on this machine that follows it."""
+
+
+def chosen() -> Executor:
+    """What LYCEUM_EXECUTOR says; local without it. Raises UserError for another word, and where ray can't be used."""
+    name = os.environ.get("LYCEUM_EXECUTOR") or "local"
+    if name not in get_args(Executor):
+        raise UserError(f"LYCEUM_EXECUTOR is '{name}', which is no executor. Choose one of: {', '.join(get_args(Executor))}.")
+    if name == "ray":
+        _check_ray()
+        return "ray"
+    return "local"
+
+
+def lanes(lane: str) -> list[str]:
+    """The locks that stand for places in a lane: a job needs one of them."""
+    return [f"ray-{place}" for place in range(RAY_LANES)] if lane == "ray" else [lane]
+
+
+def _check_ray() -> None:
+    if find_spec("ray") is None:
+        raise UserError("LYCEUM_EXECUTOR is ray, and the package ray isn't installed. Install it with: pip install -r requirements-ray.txt")
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not address:
+        raise UserError(
+            "LYCEUM_EXECUTOR is ray, and RAY_ADDRESS does not say where the cluster is. Set it to the head's HOST:PORT, "
+            "or to auto on a machine that has joined one (ray start --address HOST:PORT --num-cpus 0)."
+        )
+    if address.startswith("ray://"):
+        raise UserError(
+            f"RAY_ADDRESS is '{address}', a Ray Client's, through which workers can't send their results bit by bit. "
+            "Let this machine join the cluster (ray start --address HOST:6379 --num-cpus 0) and set RAY_ADDRESS=auto."
+        )
