@@ -20,6 +20,29 @@ from core.routing import Route
 
 
 @dataclass(frozen=True)
+class RouteShare:
+    """What a route gave to its adapters for one question."""
+
+    model: int
+    """Place of the route among the models."""
+    question: int
+    """Place among the questions."""
+    shares: list[float]
+    """Of each of the route's adapters."""
+
+
+def route_weights(run: str, models: Sequence[Model], questions: Sequence[QA], shares: Sequence[RouteShare]) -> list[RouteWeight]:
+    """Rows of route_weights.csv: each adapter's share, question by question."""
+    rows = []
+    for each in shares:
+        model, asked = models[each.model], questions[each.question]
+        assert model.route
+        for folder, share, own in zip(model.route.adapters, each.shares, model.route.categories, strict=True):
+            rows.append(RouteWeight(run, model.row.model, asked.category, asked.question, folder.name, share, int(asked.category in own)))
+    return rows
+
+
+@dataclass(frozen=True)
 class _Routed:
     """A route among the models."""
 
@@ -49,13 +72,10 @@ class SideBySide:
         """The same, and notes what routes by token use. For one pass over prompts and references, padded on the right."""
         return self._mixing(rows, note=True)
 
-    def route_weights(self, run: str) -> list[RouteWeight]:
-        """What each route gave to each adapter, question by question."""
+    def shares(self, questions: Sequence[int]) -> list[RouteShare]:
+        """What each route gave to its adapters for these questions."""
         return [
-            RouteWeight(run, self._models[place].row.model, row.category, row.question, folder.name, share, int(row.category in own))
-            for place, routed in self._routed.items()
-            for row, shares in zip(self._questions, routed.used.tolist(), strict=True)
-            for folder, share, own in zip(routed.route.adapters, shares, routed.route.categories, strict=True)
+            RouteShare(place, question, routed.used[question].tolist()) for place, routed in self._routed.items() for question in questions
         ]
 
     def detach(self) -> None:

@@ -14,7 +14,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from core.cluster import away
 from core.cluster.away import Files, Shipment
-from core.cluster.connection import Slots
+from core.cluster.connection import Slots, connect, slots
 from core.errors import UserError
 from core.runs import Workspace
 from core.wording import duration
@@ -161,9 +161,10 @@ class Hands:
         return self.folder(hand) / RESULT
 
 
-def call(target: str, *arguments: Any, slots: Slots) -> Any:
-    """One function on one worker, and what it returns; Ray tries again where a worker dies."""
-    task = _call.options(num_cpus=slots.cpus, num_gpus=slots.gpus, max_retries=MOST_LOSSES)
+def call(target: str, *arguments: Any, say: Callable[[str], Any]) -> Any:
+    """One function (`module:function`) on the CPUs of one worker, and what it returns; Ray tries again where a worker dies."""
+    connect(say)
+    task = _call.options(num_cpus=slots(say).cpus, max_retries=MOST_LOSSES)
     try:
         return ray.get(task.remote(target, arguments))
     except RayTaskError as error:

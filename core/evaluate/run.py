@@ -1,12 +1,14 @@
 """Let base, adapters, merges and routes answer the same held-out questions, side by side in one batch, and score the answers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from core import adapter, paths, results
 from core.answering import by_vllm
-from core.answering.ask import Progress, Questions, ask
+from core.answering.ask import Asking, Progress, Questions, ask
 from core.answering.models import Model, find_models
+from core.answering.side_by_side import route_weights
 from core.config import EvaluateConfig
 from core.data.prompt import Encoded, Prompter
 from core.data.read import QA, read
@@ -99,15 +101,16 @@ def answer(
     writer: "by_vllm.Writer | None" = None,
 ) -> list[results.Answer]:
     """Every model's answer to every question, model by model, and its loss on the reference. `writer`: who writes in place of `base`."""
-    asked = Questions(questions, lambda own: _encoded(config, own, questions))
+    asking = Asking(config, models, Questions(questions, partial(_encoded, config, questions)))
 
     def write(wanted: Sequence[tuple[Model, int, list[int]]], progress: Progress) -> list[Generation]:
         assert writer
         named = [(by_vllm.name(model, questions[place]), prompt) for model, place, prompt in wanted]
-        return writer.answers(named, config.max_new_tokens, config.batch_size, lambda done: progress(done, len(named), "answers"))
+        return writer.answers(named, config.max_new_tokens, config.batch_size, progress)
 
-    replies, routed = ask(config, base, models, asked, workspace, workspace.progress, write if writer else None)
-    if routed:
+    replies, shares = ask(asking, base, workspace, write if writer else None)
+    if shares:
+        routed = route_weights(workspace.run.run_id, models, questions, shares)
         results.write(workspace.path / ROUTE_WEIGHTS, routed, results.RouteWeight)
     return [
         results.Answer(
@@ -116,16 +119,16 @@ def answer(
             questions[reply.question].category,
             questions[reply.question].question,
             questions[reply.question].answer,
-            reply.generation.text,
+            reply.text,
             reply.reference_loss,
             reply.reference_tokens,
-            reply.generation.finish,
+            reply.finish,
         )
         for reply in replies
     ]
 
 
-def _encoded(config: EvaluateConfig, base: BaseModel, questions: Sequence[QA]) -> list[Encoded]:
+def _encoded(config: EvaluateConfig, questions: Sequence[QA], base: BaseModel) -> list[Encoded]:
     """Tokens of the questions and references. Those about other matters stand last and get no system prompt."""
     encoded = []
     for system_prompt, wanted in ((config.system_prompt, False), (None, True)):

@@ -84,6 +84,8 @@ class Backend(ABC):
     """Whose limits on requests and tokens count; empty: nobody's."""
     pace: Pace | None = None
     """Those limits, at work."""
+    weights: bool = False
+    """Whether it computes by itself: on a cluster, every worker then has one."""
     at_once: int | None = None
     """Most calls that may be under way; None: as many as the config says."""
 

@@ -27,6 +27,7 @@ _MAGIC = b"GGUF"
 class LlamaCpp(LanguageModel):
     """The file that `judge_model` names; its content is part of what a reply is known by, its place is not."""
 
+    weights = True
     at_once = 1
 
     def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:

@@ -27,6 +27,7 @@ TEXT = "{question}\n\nDraft answer: {answer}\n\nGive the final answer."
 class Perplexity(Backend):
     """A baseline for real judges. `judge_model` may name another base model than the bundled one: a folder or a hub id."""
 
+    weights = True
     at_once = 1
 
     def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:

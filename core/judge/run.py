@@ -4,7 +4,7 @@ A call that failed, a reply that can't be read and a pair that was not asked are
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,9 @@ from core.registry import lookup
 from core.results import AuditFigure, Verdict
 from core.runs import Workspace
 
+Placed = Callable[[Backend, str, str | None], Backend]
+"""A judge, its backend and its model -> the judge where it is to compute."""
+
 
 def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
     """Write verdicts.csv and audit.csv and return their paths with the headline figures.
@@ -46,7 +49,7 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
     with ExitStack() as open_things:
         replies = open_things.enter_context(closing(Replies()))
         budget = Budget(config, replies.spent(workspace.run.run_id))
-        named = judges(config, on_retry)
+        named = judges(config, on_retry, partial(_placed, config, workspace))
         _check_references(named, found.pairs)
         for judge in named:
             open_things.callback(judge.close)
@@ -71,7 +74,7 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def judges(config: JudgeConfig, on_retry: OnRetry) -> list[Backend]:
+def judges(config: JudgeConfig, on_retry: OnRetry, placed: Placed = lambda judge, *_: judge) -> list[Backend]:
     """The judges that a config names: of one backend one per model, of several one each. Raises UserError."""
     backends, models = config.backend, config.judge_model
     if len(backends) == 1:
@@ -83,11 +86,20 @@ def judges(config: JudgeConfig, on_retry: OnRetry) -> list[Backend]:
             f"There are {len(backends)} backends ({', '.join(backends)}) and {len(models)} models ({', '.join(models)}). "
             "Several backends need one judge_model each, or none; one backend takes any number."
         )
-    made = [lookup(BACKENDS, "judge backend", backend).load()(config, model, on_retry) for backend, model in wanted]
+    made = [placed(lookup(BACKENDS, "judge backend", backend).load()(config, model, on_retry), backend, model) for backend, model in wanted]
     names = [judge.name for judge in made]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"The judge '{twice}' is named twice. To ask a judge again, say repeats=2.")
     return made
+
+
+def _placed(config: JudgeConfig, workspace: Workspace, judge: Backend, backend: str, model: str | None) -> Backend:
+    """On Ray, a judge that computes by itself does so on every worker."""
+    if workspace.run.executor != "ray" or not judge.weights:
+        return judge
+    from core.judge.away import Spread
+
+    return Spread(judge, backend, model, config, workspace.say)
 
 
 def _check_references(named: Sequence[Backend], pairs: Sequence[Pair]) -> None:

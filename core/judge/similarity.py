@@ -22,6 +22,8 @@ EMPTY = -1.0
 class Similarity(Backend):
     """A baseline for real judges. `judge_model` may name another encoder: a folder or a hub id."""
 
+    weights = True
+
     def __init__(self, config: JudgeConfig, model: str | None, on_retry: OnRetry) -> None:
         """Nothing is loaded yet."""
         self._wanted = model or "bundled"

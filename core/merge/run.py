@@ -1,13 +1,13 @@
 """Merge PEFT folders, made here or elsewhere, into one PEFT folder under merged_adapters/."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from core import adapter, paths, results
-from core.adapter import Adapter
+from core.adapter import Adapter, Factor
 from core.config import MergeConfig
 from core.errors import UserError
 from core.merge import STRATEGIES, fidelity, parents, recipe
@@ -25,12 +25,15 @@ def run(config: MergeConfig, workspace: Workspace) -> dict[str, Any]:
     active = [recipe.parent(*each) for each in everyone if parents.takes_part(config, each[2])]
     for warning in parents.check(active) + parents.check_factor_space(config, active):
         workspace.say(f"Warning: {warning}")
-    combined = combine(active, config, workspace.progress)
-    factors = {layer: rounded(each.factor, config.dtype, layer) for layer, each in combined.items()}
-    measures, cosines = fidelity.measure(active, combined, factors, workspace.progress)
+    if workspace.run.executor == "ray":
+        from core.cluster.hands import call
+
+        factors, measures, cosines, place = call("core.merge.run:compute", active, config, say=workspace.say)
+    else:
+        factors, measures, cosines, place = compute(active, config, workspace.progress)
     overall = {each.measure: each.value for each in measures if each.layer == ALL}
     made = Adapter(name, factors, active[0].adapter.base_model)
-    said = {**recipe.record(config, everyone), "made_rank": made.rank, "fidelity": overall, **_place()}
+    said = {**recipe.record(config, everyone), "made_rank": made.rank, "fidelity": overall, **place}
     made.info.update(_info(config, workspace, active, said))
     written = adapter.write(made, workspace.scratch / name, DTYPES[config.dtype])
     results.write(written / "fidelity.csv", measures, Fidelity)
@@ -38,6 +41,16 @@ def run(config: MergeConfig, workspace: Workspace) -> dict[str, Any]:
     final = workspace.publish(written, paths.merged_adapters() / name, config.replace)
     workspace.say(f"{name}: rank {made.rank}, {len(factors)} layers. {_wording(overall)}")
     return {"adapter": str(final.relative_to(paths.home())), "layers": len(factors), **said, "rank": made.rank, **overall}
+
+
+def compute(
+    active: Sequence[Parent], config: MergeConfig, progress: Callable[..., None] = lambda *_: None
+) -> tuple[dict[str, Factor], list[Fidelity], list[Cosine], dict[str, Any]]:
+    """The merge's factors by layer, how far they are from the exact sum, and what else their bits depend on."""
+    combined = combine(active, config, progress)
+    factors = {layer: rounded(each.factor, config.dtype, layer) for layer, each in combined.items()}
+    measures, cosines = fidelity.measure(active, combined, factors, progress)
+    return factors, measures, cosines, _place()
 
 
 def free_name(name: str, replace: bool, workspace: Workspace) -> str:

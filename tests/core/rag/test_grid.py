@@ -1,12 +1,12 @@
 """The grid of generators and pipelines: each cell answers as its model would alone, and a broken-off grid goes on where it was."""
 
-import json
-
 import pytest
 import torch
 
-from core import adapter, paths, results, runs
+from core import adapter, paths, runs
 from core.adapter import Adapter, Factor
+from core.answering import ask
+from core.answering.kept import Kept
 from core.answering.models import find_models, own_adapters
 from core.config import RagConfig
 from core.data.prompt import Prompter
@@ -14,7 +14,6 @@ from core.errors import UserError
 from core.models import load
 from core.models.choosing import Sampling
 from core.models.generate import generate
-from core.rag import grid
 from core.rag.grid import Probe, Reading, fill
 from core.rag.prompts import user_text
 from core.runs import Workspace
@@ -93,24 +92,23 @@ def test_own_is_the_adapter_of_the_questions_category(base, generators):
 
 
 def test_a_broken_off_grid_goes_on_and_asks_nothing_twice(base, generators, monkeypatch):
+    monkeypatch.setattr(ask, "UNIT_ROWS", 10)
     whole = filled(base, generators, probes(10), workspace())
     broken = workspace()
     asked = []
 
-    def ask(*args, **kwargs):
-        asked.append(args[3].rows)
+    def add(kept, key, said):
+        asked.append(key)
         if len(asked) == 4:
             raise KeyboardInterrupt
-        return original(*args, **kwargs)
+        original(kept, key, said)
 
-    original = grid.ask
-    monkeypatch.setattr(grid, "ask", ask)
+    original = Kept.add
+    monkeypatch.setattr(Kept, "add", add)
     with pytest.raises(KeyboardInterrupt):
         filled(base, generators, probes(10), broken)
-    with (broken.scratch / "answers.jsonl").open("a") as file:
-        file.write('{"unit": "torn')
     resumed = filled(base, generators, probes(10), broken)
-    assert len(asked) == 4 + 3  # six units: three were kept, and one broke off
+    assert len(asked) == 4 + 3, "six units: three were kept, and one broke off"
     wanted = [(each.answer.model, each.answer.question_id, each.answer.prediction, each.reference_loss) for each in whole]
     assert [(each.answer.model, each.answer.question_id, each.answer.prediction, each.reference_loss) for each in resumed] == wanted
     again = filled(base, generators, probes(10), broken)
@@ -121,9 +119,9 @@ def test_a_broken_off_grid_goes_on_and_asks_nothing_twice(base, generators, monk
 def test_kept_answers_to_another_prompt_are_not_taken(base, generators):
     place = workspace()
     filled(base, generators, probes(2), place)
-    kept = len((place.scratch / "answers.jsonl").read_text().split())
+    kept = len(list((place.scratch / "answers").iterdir()))
     filled(base, generators, probes(2), place, system_prompt="Be brief.")
-    assert len((place.scratch / "answers.jsonl").read_text().split()) > kept
+    assert len(list((place.scratch / "answers").iterdir())) == 2 * kept
 
 
 def test_passages_that_do_not_fit_are_left_out_the_last_first(base, generators):
@@ -147,14 +145,6 @@ def test_a_draw_is_the_same_for_the_same_seed_and_differs_for_others(base, gener
     told = [each.answer.prediction for each in given if each.answer.model == "base + dense"]
     assert told[0] == told[3] and len(set(told)) > 1
     assert all(each.reference_tokens == 0 for each in given)
-
-
-def test_the_kept_file_is_lines_of_json(base, generators):
-    place = workspace()
-    given = filled(base, generators, probes(1), place)
-    lines = [json.loads(line) for line in (place.scratch / "answers.jsonl").read_text().splitlines()]
-    assert sum(len(line["answers"]) for line in lines) == len(given)
-    assert results.RagAnswer(**lines[0]["answers"][0][0]) in [each.answer for each in given]
 
 
 def test_a_prompt_never_exceeds_what_the_base_model_sees(base, generators):
