@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APP := $(PYTHON) -m streamlit run streamlit_app.py --server.headless true --server.address 127.0.0.1 --server.port $(PORT) \
 	--browser.gatherUsageStats false
 
-.PHONY: help setup demo app test test-slow lint docs docs-serve links bench vllm vllm-cpu clients chromium shipped judged clean
+.PHONY: help setup demo app test test-slow ray test-ray lint docs docs-serve links bench vllm vllm-cpu clients chromium shipped judged clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,12 @@ test: setup chromium ## all tests but the slow ones
 
 test-slow: setup chromium ## the tests that take minutes
 	$(PYTHON) -m pytest -q -m "slow and not net"
+
+ray: setup ## install Ray, for LYCEUM_EXECUTOR=ray (docs/scale.md)
+	$(PYTHON) -m pip install --quiet -r requirements-ray.txt
+
+test-ray: ray ## jobs on a Ray cluster of processes on this machine, with workers, nodes and the head killed
+	$(PYTHON) -m pytest -q -m ray tests/core/cluster
 
 lint: setup ## ruff and mypy
 	$(PYTHON) -m ruff check .

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from core import paths
 from core.errors import UserError, shown
@@ -194,6 +194,9 @@ class Workspace:
     run: Run
     heard: Callable[[str, dict[str, Any]], None] | None = None
     """Told of every event, its kind and values: by a stage, for the run that it is a stage of."""
+
+    KEEP_SECONDS: ClassVar[float] = 30.0
+    """How often what is half-made is `kept`."""
 
     @property
     def path(self) -> Path:

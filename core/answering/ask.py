@@ -7,9 +7,11 @@ by a worker of a cluster. So all of them give the same answers.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 from core.answering import alone
 from core.answering.kept import Kept
@@ -96,9 +98,7 @@ def ask(asking: Asking, base: BaseModel, workspace: Workspace, write: Write | No
     units = list(_units(asking, base))
     missing = [unit for unit in units if unit.key not in kept]
     if len(missing) < len(units):
-        workspace.say(
-            f"{sum(len(unit.models) * len(unit.questions) for unit in units if unit.key in kept):,} answers are kept from before."
-        )
+        workspace.say(f"{sum(unit.answers for unit in units if unit.key in kept):,} answers are kept from before.")
     if missing and workspace.run.executor == "ray" and not write:
         from core.answering import away
 
@@ -125,10 +125,14 @@ def answer(asking: Asking, units: Sequence[Unit], base: BaseModel, kept: Kept, w
     for places, own in groups.items():
         with _reader(asking, places, base, workspace, write) as reader:
             for unit in own:
-                said = reader.answer(unit, lambda now, before=done: workspace.progress(before + now, total, "answers"))
+                said = reader.answer(unit, partial(_tell, workspace, done, total))
                 kept.add(unit.key, said)
                 workspace.kept()
                 done += unit.answers
+
+
+def _tell(workspace: Workspace, before: int, total: int, now: int) -> None:
+    workspace.progress(before + now, total, "answers")
 
 
 class Reader:
@@ -139,7 +143,7 @@ class Reader:
         self._encoded = asking.questions.encode(base)
         self._side = SideBySide(base, [asking.models[place] for place in places], asking.questions.rows, self._encoded)
 
-    def answer(self, unit: Unit, progress: Progress) -> dict[str, list[Mapping[str, object]]]:
+    def answer(self, unit: Unit, progress: Progress) -> dict[str, list[dict[str, Any]]]:
         """The unit's replies, and what its routes gave."""
         begun = time.monotonic()
         pairs = [(place, question) for place in unit.models for question in unit.questions]

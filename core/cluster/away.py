@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, ClassVar
 
 from core.runs import Run, Workspace
 
@@ -51,6 +51,7 @@ class Shipment:
 class Away(Workspace):
     """What a hand writes with: events go to the driver, files when they are `kept`."""
 
+    KEEP_SECONDS: ClassVar[float] = 10.0
     send: Callable[[Message], None] = field(default=lambda _: None)
     sent: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Size and time of each file when it was sent."""

@@ -36,7 +36,8 @@ class Spread(Backend):
         connect(self._say)
         found = slots(self._say)
         options = {"num_cpus": found.cpus, "num_gpus": found.gpus, "max_restarts": -1, "max_task_retries": -1}
-        self._copies = [_Copy.options(**options, scheduling_strategy="SPREAD").remote(*self._wanted) for _ in range(found.count)]
+        copy: Any = _Copy
+        self._copies = [copy.options(**options, scheduling_strategy="SPREAD").remote(*self._wanted) for _ in range(found.count)]
         for copy in self._copies:
             self._free.put(copy)
         self.at_once = found.count

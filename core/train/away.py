@@ -38,7 +38,12 @@ def train(members: Sequence[Member], workspace: Workspace) -> tuple[dict[str, Pa
     told = at_work.compute(hands, tables.now_and_then)
     tables.join()
     speeds = [Speed(**each["speed"]) for each in told]
-    whole = Speed(*(sum(getattr(each, name) for each in speeds) for name in _RATES), speeds[0].dtype)
+    whole = Speed(
+        sum(each.tokens_per_second for each in speeds),
+        sum(each.flops_per_second for each in speeds),
+        sum(each.matrix_peak for each in speeds),
+        speeds[0].dtype,
+    )
     folders = {member.name: finished(at_work.folder(hand) / "work", member) for hand in hands for member in hand.payload}
     return folders, whole, max(each["peak_memory_mb"] for each in told)
 
@@ -48,9 +53,6 @@ def train_hand(members: list[Member], away: Away) -> dict[str, Any]:
     part = begin(members, away)
     part.train_all()
     return {"speed": vars(part.speed()), "peak_memory_mb": peak_mb(part.base.device)}
-
-
-_RATES = ("tokens_per_second", "flops_per_second", "matrix_peak")
 
 
 def _dealt(members: Sequence[Member], workspace: Workspace, count: int) -> list[list[Member]]:

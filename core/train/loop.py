@@ -205,7 +205,7 @@ class Cohort:
         return Step(member.name, step + 1, epoch, loss, validation_loss, norm, member.learning_rate(step), speed)
 
 
-def train(cohort: Cohort, record: Callable[[list[Step]], None], save: Callable[[], Any], save_seconds: float = 30) -> None:
+def train(cohort: Cohort, record: Callable[[list[Step]], None], save: Callable[[], Any], save_seconds: float) -> None:
     """Step until every member is finished; `record` gets each step's rows, `save` is called every `save_seconds`."""
     saved, pause = time.monotonic(), save_seconds
     while cohort.live:

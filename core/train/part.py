@@ -19,9 +19,10 @@ from core.registry import lookup
 from core.results import Row, Step, ValidationRow
 from core.runs import Workspace
 from core.train import METHODS, checkpoint
-from core.train.choice import Choice, choose
+from core.train.choice import choose
 from core.train.cohort import Member
 from core.train.distributed import ALONE, Team, finished
+from core.train.estimate import Choice
 from core.train.full import Full, WholeModel
 from core.train.loop import Cohort, Work, train
 from core.train.method import Method
@@ -83,7 +84,7 @@ class Part:
         cohort.passes.go_through(self.choice.micro_batch_tokens, self.choice.gradient_checkpointing)
         self.workspace.say(_trainable_parameters(cohort))
         self._resume(cohort)
-        train(cohort, lambda rows: self._record(cohort, rows), lambda: self._save(cohort))
+        train(cohort, lambda rows: self._record(cohort, rows), lambda: self._save(cohort), self.workspace.KEEP_SECONDS)
         self._append("validation_rows.csv", _validation_rows(cohort), ValidationRow)
         for k in range(len(members)):
             self._write(cohort, k)

@@ -28,7 +28,7 @@ CHARTS = [
     "guide_charts",
     "guide_findings",
 ]
-HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
+HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit", "ray")
 
 
 def loaded(modules):

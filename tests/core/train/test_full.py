@@ -147,7 +147,7 @@ def test_a_killed_run_resumes_to_the_same_model(config: Callable, monkeypatch: p
         return step(cohort)
 
     monkeypatch.setattr(Cohort, "step", dies)
-    monkeypatch.setattr("core.train.run.train", lambda cohort, record, save: loop.train(cohort, record, save, save_seconds=-1))
+    monkeypatch.setattr("core.train.part.train", lambda cohort, record, save, _: loop.train(cohort, record, save, save_seconds=-1))
     monkeypatch.setattr(loop, "SAVE_PAUSE", 0)
     with pytest.raises(KeyboardInterrupt):
         run(settings, workspace)

@@ -118,7 +118,7 @@ def test_a_killed_run_resumes_to_the_same_adapters(train: Train, tiny_base: Path
         return step(cohort)
 
     monkeypatch.setattr(loop.Cohort, "step", dies_at_ten)
-    monkeypatch.setattr("core.train.run.train", lambda cohort, record, save: loop.train(cohort, record, save, save_seconds=0))
+    monkeypatch.setattr("core.train.part.train", lambda cohort, record, save, _: loop.train(cohort, record, save, save_seconds=0))
     with pytest.raises(KeyboardInterrupt):
         run(config, workspace)
     assert not (paths.adapters() / "broken-cynic").exists()
