@@ -112,7 +112,7 @@ def _look(seen: dict[int, Process], home: Path) -> None:
 def stages(run: Path) -> dict[str, float]:
     """Seconds of each stage, as the run's events tell; the first is all that comes before rows are kept."""
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    began = datetime.fromisoformat(json.loads((run / "run.json").read_text(encoding="utf-8"))["started"])
+    began = datetime.fromisoformat(json.loads((run / "run.json").read_text(encoding="utf-8"))["started_at"])
     starts = {"checking the file": began}
     for event in events:
         if event["kind"] == "progress":

@@ -61,7 +61,7 @@ class Prompter:
 
     def prompt(self, question: str, category: str) -> list[int]:
         """Token ids of the prompt, up to where the model's answer begins. A prompt is never cut."""
-        return self._ids([self._text(question, category)])[0]
+        return self._ids(self._texts([(question, "", category)]))[0]
 
     def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a conversation ({role: system, user or assistant, content}), up to where the model's answer begins.
@@ -84,21 +84,38 @@ class Prompter:
 
     def encode_all(self, rows: Sequence[tuple[str, str, str]]) -> list[Encoded]:
         """Encode (question, answer, category) rows, all of them in two calls of the tokenizer."""
-        prompts = self._ids([self._text(question, category) for question, _, category in rows])
+        prompts = self._ids(self._texts(rows))
         answers = self._ids([answer for _, answer, _ in rows])
         return [self._fit(prompt, [*answer, self.tokenizer.eos_token_id]) for prompt, answer in zip(prompts, answers, strict=True)]
+
+    def lengths(self, rows: Sequence[tuple[str, str, str]]) -> list[tuple[int, int]]:
+        """Tokens of each row's prompt, and of its answer with the end token, as if nothing were cut."""
+        texts = [*self._texts(rows), *(answer for _, answer, _ in rows)]
+        if self.tokenizer.is_fast:
+            self._ids(texts[:1])  # leaves the library's tokenizer without padding and cutting, as it is for all other texts
+            counts = [len(each) for each in self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        else:
+            counts = [len(ids) for ids in self._ids(texts)]
+        return [(prompt, answer + 1) for prompt, answer in zip(counts[: len(rows)], counts[len(rows) :], strict=True)]
 
     def _fit(self, prompt: list[int], answer: list[int]) -> Encoded:
         room = max(self.max_seq_length - len(prompt), 0)
         return Encoded(prompt, answer[:room], cut=len(answer) > room)
 
-    def _text(self, question: str, category: str) -> str:
+    def _texts(self, rows: Sequence[tuple[str, str, str]]) -> list[str]:
+        """The prompts, rendered."""
+        if not rows:
+            return []
+        chats = [self._messages(question, category) for question, _, category in rows]
+        return list(self.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False))
+
+    def _messages(self, question: str, category: str) -> list[dict[str, str]]:
         if self.system_prompt is None:
-            return self._rendered([{"role": "user", "content": question}])
+            return [{"role": "user", "content": question}]
         system = self.system_prompt.replace("{category}", category)
         if not self._takes_system:
-            return self._rendered([{"role": "user", "content": f"{system}\n\n{question}"}])
-        return self._rendered([{"role": "system", "content": system}, {"role": "user", "content": question}])
+            return [{"role": "user", "content": f"{system}\n\n{question}"}]
+        return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
     def _without_system(self, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         """The messages as the template takes them."""

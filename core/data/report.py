@@ -82,8 +82,8 @@ def count_tokens(dataset: Dataset, prompter: Prompter, progress: Callable[[int, 
     for first in range(0, len(rows), _CHUNK):
         progress(first, len(rows))
         chunk = rows[first : first + _CHUNK]
-        for index, encoded in enumerate(prompter.encode_all([(row.question, row.answer, row.category) for row in chunk]), first):
-            tokens[index], prompt[index] = len(encoded), len(encoded.prompt)
+        both = np.array(prompter.lengths([(row.question, row.answer, row.category) for row in chunk]))
+        prompt[first : first + _CHUNK], tokens[first : first + _CHUNK] = both[:, 0], both.sum(axis=1)
     progress(len(rows), len(rows))
     return Lengths(tokens, prompt)
 
