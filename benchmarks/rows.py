@@ -46,7 +46,12 @@ def main() -> None:
         data = folder / f"rows-{options.rows}.{options.kind}"
         if not data.exists():
             WRITERS[options.kind](data, rows(options.rows))
-        measured = {"rows_written": options.rows, "kind": options.kind, "file_mb": round(data.stat().st_size / 2**20), **measure(data, folder)}
+        measured = {
+            "rows_written": options.rows,
+            "kind": options.kind,
+            "file_mb": round(data.stat().st_size / 2**20),
+            **measure(data, folder),
+        }
     print(json.dumps(measured, indent=1))
     if options.out:
         options.out.write_text(json.dumps(measured, indent=1) + "\n")

@@ -4,6 +4,7 @@ A row becomes the chat template's prompt and the answer with its end token; only
 (Wolf et al. 2020, transformers' chat templates; prompt and answer are tokenised apart, so the border is exact).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +50,14 @@ class Prompter:
         self.tokenizer = tokenizer
         self.system_prompt = system_prompt
         self.max_seq_length = max_seq_length
+
+    @cached_property
+    def identity(self) -> str:
+        """What decides the tokens of every row, in one word."""
+        tokenizer = self.tokenizer
+        words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(sorted(tokenizer.get_vocab().items()))
+        decides = [type(tokenizer).__name__, words, tokenizer.chat_template, tokenizer.eos_token_id, self.system_prompt, self.max_seq_length]
+        return hashlib.sha256(repr(decides).encode()).hexdigest()
 
     def notes(self) -> list[str]:
         """What a person should know about the prompts, in sentences: where they are not the model's own."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -56,6 +57,8 @@ class Dataset:
     """By reason."""
     notes: list[str] = field(default_factory=list)
     """How the source was read, for the person."""
+    folder: Path | None = None
+    """Where the rows lie, if not in memory. What is made of them can be kept there: it is gone when they are."""
 
     @cached_property
     def categories(self) -> list[str]:
@@ -99,12 +102,16 @@ class Dataset:
 
     def select(self, split: str, categories: Sequence[str] | None = None, limit: int | None = None) -> Sequence[QA]:
         """Rows of a split in file order, of all or some categories; `limit`: the first n of each category."""
+        return self.take(self.places(split, categories, limit))
+
+    def places(self, split: str, categories: Sequence[str] | None = None, limit: int | None = None) -> Places:
+        """Where these rows stand."""
         places = [np.zeros(0, np.int32)]
         for category in self.categories if categories is None else dict.fromkeys(categories):
             if (category, split) not in self.groups:
                 raise UserError(f"'{self.name}' has no category '{category}'. Choose from: {', '.join(self.categories)[:400]}.")
             places.append(self.groups[category, split][:limit])
-        return self.take(np.sort(np.concatenate(places)))
+        return np.sort(np.concatenate(places))
 
     def empty_reason(self, category: str, split: str) -> str:
         """Why a category has no rows in a split; empty when it has some."""

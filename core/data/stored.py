@@ -83,7 +83,6 @@ class StoredDataset(Dataset):
 
     rows: StoredRows
     folder: Path = Path()
-    """What is made of these rows can be kept here: it is gone when they are."""
 
     @cached_property
     def about(self) -> About:

@@ -20,6 +20,7 @@ from core import runs
 from core.data.packing import micro_batches
 from core.runs import Workspace
 from core.train.cohort import Member
+from core.train.token_store import lengths
 
 Part = tuple[list[int], float]
 """Rows of one forward and backward pass, and what they count: 1, or 0 in a process that only keeps step with one that has more."""
@@ -168,4 +169,4 @@ def laid_out_as(tensor: Tensor, like: Tensor) -> Tensor:
 
 def _tokens(member: Member) -> int:
     """About how many tokens a member's training takes."""
-    return sum(len(example) for example in member.train) * member.total_steps // member.steps_per_epoch
+    return int(lengths(member.train).sum()) * member.total_steps // member.steps_per_epoch
