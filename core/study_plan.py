@@ -65,7 +65,7 @@ class Plan:
     @cached_property
     def asked(self) -> int:
         """Held-out questions."""
-        return len(self.dataset.select("test", self.trained, STUDY[self.config.size]["evaluate"].get("limit")))
+        return len(self.dataset.places("test", self.trained, STUDY[self.config.size]["evaluate"].get("limit")))
 
     @property
     def models(self) -> int:
@@ -166,7 +166,7 @@ class Plan:
                 Stage(
                     "train pooled",
                     "one adapter on all rows together, the rival of the others",
-                    self._training(len(self.dataset.select("train")), pooled["batch_size"]),
+                    self._training(len(self.dataset.places("train")), pooled["batch_size"]),
                     lambda _: TrainConfig(**pooled),
                 ),
                 Stage(

@@ -17,7 +17,7 @@ LONGEST = 1 << 26
 _BLOCK = 1 << 20
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _NEAR = 16
-"""An error so near the end of what was read may be one of a value that is cut there."""
+"""So near to the end of what was read, an error or a number may be those of a value that is cut there."""
 
 
 def lines(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
@@ -111,8 +111,10 @@ class _Window:
         self._next()
         while True:
             try:
-                value, self._at = self._decoder.raw_decode(self._text, self._at)
-                return value
+                value, end = self._decoder.raw_decode(self._text, self._at)
+                if self._ended or end <= len(self._text) - _NEAR:  # else it may be the beginning of a longer number
+                    self._at = end
+                    return value
             except json.JSONDecodeError as error:
                 if not self._may_be_cut(error):
                     raise _no_json(self._path, error, self._line, self._column) from None
