@@ -73,11 +73,12 @@ def repeats(rows: Sequence[QA]) -> tuple[Mask, Mask]:
 
 def leaks(rows: Sequence[QA], seed: int = 0) -> Leaks:
     """Validation rows that nearly repeat a train row, and test rows that nearly repeat a train or validation row."""
-    found = array("q"), array("q"), array("d")
-    for leak in _leaks(Fingerprints(rows, seed)) if rows else ():
-        for column, value in zip(found, leak, strict=True):
-            column.append(value)
-    return Leaks(np.array(found[0], np.int64), np.array(found[1], np.int64), np.array(found[2], np.float64))
+    found, others, similarities = array("q"), array("q"), array("d")
+    for row, other, similarity in _leaks(Fingerprints(rows, seed)) if rows else ():
+        found.append(row)
+        others.append(other)
+        similarities.append(similarity)
+    return Leaks(np.array(found, np.int64), np.array(others, np.int64), np.array(similarities, np.float64))
 
 
 def _leaks(prints: Fingerprints) -> Iterator[tuple[int, int, float]]:

@@ -31,7 +31,7 @@ class Groups(Mapping[tuple[str, str], Places]):
         else:
             code = self._codes[category]
             found = self._order[self._ends[code - 1] if code else 0 : self._ends[code]]
-        return found[self._splits[found] == SPLITS.index(split)] if split else found  # type: ignore[arg-type]
+        return found[self._splits[found] == SPLITS.index(split)] if split else found
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((category, split) for category in (ALL, *self._codes) for split in ("", *SPLITS))
@@ -41,5 +41,4 @@ class Groups(Mapping[tuple[str, str], Places]):
 
     def __contains__(self, group: object) -> bool:
         """Without looking for the places."""
-        category, split = group  # type: ignore[misc]
-        return (category == ALL or category in self._codes) and split in ("", *SPLITS)
+        return isinstance(group, tuple) and (group[0] == ALL or group[0] in self._codes) and group[1] in ("", *SPLITS)
