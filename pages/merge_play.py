@@ -143,7 +143,7 @@ def _validation(data: str) -> list[QA]:
 
 @st.cache_data(show_spinner="Reading the data", max_entries=4)
 def _read(data: str, changed: int) -> list[QA]:
-    return read(DataConfig(data=data)).select("validation", limit=PER_CATEGORY)
+    return list(read(DataConfig(data=data)).select("validation", limit=PER_CATEGORY))
 
 
 def remember(play: Play, first: Play) -> None:
