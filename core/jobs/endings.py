@@ -9,7 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from core import paths, runs
+from core import paths, runs, store
 from core.errors import UserError
 from core.jobs import locks
 from core.runs import KEPT, Run
@@ -32,7 +32,7 @@ def fail_if_dead(run_id: str) -> None:
     """Mark a run as failed when it says that it runs and nobody runs it."""
     with runs.locked(run_id):
         run = runs.read(run_id)
-        if run.status == "running" and not alive(run):
+        if run.status == "running" and not alive(run) and not store.elsewhere(run_id):
             _fail(run, "The run's process is gone: it was killed, or the machine was restarted.")
 
 

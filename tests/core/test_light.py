@@ -14,6 +14,7 @@ LIGHT = [
     *("guide", "lora_size", "model_shapes", "peft_config"),
     *("judged_runs", "model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
     *("serve", "serve.resident", "serve.client", "serve.process", "serve.names"),
+    *("store", "store.away", "store.incoming", "store.publish", "store.remote", "store.running"),
     *("playground", "answer_tokens", "demo_prompts", "saved_questions", "talk"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),
 ]
@@ -28,7 +29,7 @@ CHARTS = [
     "guide_charts",
     "guide_findings",
 ]
-HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit")
+HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit", "fsspec", "s3fs")
 
 
 def loaded(modules):
