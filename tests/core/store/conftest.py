@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.store import away
+from core.store import away, ledger
 from tests.s3 import BUCKET, SERVERS, Server
 
 
@@ -25,6 +25,7 @@ class Machine:
     def enter(self) -> Path:
         self._monkeypatch.setenv("LYCEUM_WORK", str(self.work))
         self._monkeypatch.setattr("platform.node", lambda: self.name)
+        ledger.place()  # the jobs' processes read the name where this one has written it
         return self.work
 
 
