@@ -119,9 +119,9 @@ def reconcile() -> list[Run]:
     if read_only.active():
         return active
     for run in active:
-        if run.status == "running":
+        if run.status == "running" or store.elsewhere(run.run_id):
             endings.fail_if_dead(run.run_id)
-        elif run.parent is None and not store.elsewhere(run.run_id):
+        elif run.parent is None:
             _adopt(run.run_id)
     return [run for run in runs.listing() if run.status not in ENDED] if active else []
 

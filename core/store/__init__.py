@@ -25,6 +25,9 @@ WAIT_SECONDS = 5.0
 START_SECONDS = 60.0
 """How long a job does."""
 
+in_job = False
+"""Whether this process does a job, which waits for what a page or a command tells at once."""
+
 _looking = threading.Lock()
 _looked = _rested = float("-inf")
 _news: list[str] = []
@@ -37,12 +40,13 @@ def fetch(say: Callable[[str], None] | None = None) -> list[str]:
 
     Raises UserError for a store that can't be used: a wrong key, no such bucket, a server that was never reached from here.
     """
+    global in_job
+    in_job = say is not None
     if not paths.store():
         return []
     from core.store import away, incoming, ledger, running
 
     try:
-        away.in_job = say is not None
         wait = min(START_SECONDS, away.patience()) if say else WAIT_SECONDS if _was_reached(ledger.folder()) else 0.0
         news = incoming.fetch(wait, say)
         if not read_only.active():
@@ -73,6 +77,16 @@ def elsewhere(run_id: str) -> str | None:
     from core.store import running
 
     return running.elsewhere(run_id)
+
+
+def is_lost(run_id: str) -> str | None:
+    """A sentence for a run whose machine has not been heard of for long; None for all others."""
+    if not paths.store():
+        return None
+    from core.store import running
+
+    since, host = running.lost(run_id), running.elsewhere(run_id)
+    return f"The machine {host} has not been heard of since {since[:19].replace('T', ' ')} UTC." if since else None
 
 
 def refuse_elsewhere(run: Run, what: str) -> None:

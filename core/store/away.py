@@ -49,8 +49,6 @@ class Outage:
         return f"{place[:1].upper()}{place[1:]} has been away since {self.since[11:19]} UTC ({self.cause})."
 
 
-in_job = False
-"""Whether this process does a job, which waits for what a page or a command tells at once."""
 outage: Outage | None = None
 """Set while the store is away."""
 _back = -SETTLING_SECONDS

@@ -8,7 +8,7 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from core import paths, private
+from core import paths, private, store
 from core.errors import UserError
 from core.store import away
 from core.store.remote import filesystem, token
@@ -22,7 +22,8 @@ def local(url: str) -> Path:
     """The file, or the folder with all that is in it. Raises UserError for what isn't there, or can't be reached."""
     asked, place = _asked.get(url, (float("-inf"), Path()))
     if time.monotonic() > asked + SURE_SECONDS or not place.exists():
-        place = away.ask(lambda: _copied(url), away.patience() if away.in_job else 0.0, place=private.removed_from(url))
+        wait, say = (away.patience(), print) if store.in_job else (0.0, None)
+        place = away.ask(lambda: _copied(url), wait, say, private.removed_from(url))
         _asked[url] = time.monotonic(), place
     return place
 

@@ -6,7 +6,8 @@ believes only what a marker names: what a dead writer left half-done is named by
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -89,6 +90,14 @@ class Marker:
         """The name of the machine that wrote it."""
         return self.place.rpartition("-")[0]
 
+    def age(self) -> float:
+        """Seconds since it was written, by the clocks of two machines."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.at)).total_seconds()
+
+    def says(self, run_id: str, status: str) -> bool:
+        """Whether it tells of this run in this state."""
+        return (self.run_id, self.status) == (run_id, status)
+
     def text(self) -> str:
         """The marker as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -98,17 +107,23 @@ def parse(text: bytes, thing: Thing) -> Marker:
     """The marker that this text holds. Raises UserError for a damaged one, and for one that names files outside of its thing."""
     try:
         values: dict[str, Any] = json.loads(text)
-        files = {name: File(**each) for name, each in values.pop("files").items()}
-        marker = Marker(**values, files=files)
+        files = {name: File(**_of(File, each)) for name, each in values.pop("files").items()}
+        marker = Marker(**_of(Marker, values), files=files)
         texts = (marker.version, marker.place, marker.at, marker.run_id, marker.status)
         if not all(isinstance(each, str) for each in texts) or not all(isinstance(each.size, int) for each in files.values()):
             raise ValueError("a value of another kind than it should be")
+        marker.age()
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise UserError(f"The store's marker {thing.marker} is damaged ({shown(str(error))}). Publish {thing.name} again.") from None
     for name, each in files.items():
         if not (inside(name) and inside(each.version) and "/" not in each.version):
             raise UserError(f"The store's marker {thing.marker} names '{shown(name)}', outside of its folder. Lyceum didn't write it.")
     return marker
+
+
+def _of(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that a class has fields for: a newer Lyceum may have more."""
+    return {each.name: values[each.name] for each in fields(kind) if each.name in values}
 
 
 def inside(name: str) -> bool:

@@ -5,6 +5,7 @@ from the same working copy, or from any other one a day later (until then it may
 """
 
 import hashlib
+import math
 import os
 import secrets
 import shutil
@@ -27,8 +28,20 @@ LINKED_BYTES = 64 * 2**20
 Say = Callable[[str], None]
 
 
-def publish(thing: Thing, names: list[str], *, run_id: str, status: str = "", replace: bool, wait: float, say: Say | None = None) -> bool:
+def publish(
+    thing: Thing,
+    names: list[str],
+    *,
+    run_id: str,
+    status: str = "",
+    replace: bool,
+    wait: float,
+    say: Say | None = None,
+    renew: float = math.inf,
+) -> bool:
     """Bring these files of a thing up, unless the store has them as they are. Returns whether there was anything to do.
+
+    `renew`: seconds after which the marker is written anew though nothing changed, as a sign of life.
 
     Raises UserError where the name is another run's and `replace` is not said; Away when patience (`wait`, seconds) is over.
     """
@@ -36,7 +49,12 @@ def publish(thing: Thing, names: list[str], *, run_id: str, status: str = "", re
     with alone(thing):
         known = ledger.get(thing)
         prints = ledger.prints(thing, names)
-        if known and known.prints == prints and (known.marker.run_id, known.marker.status) == (run_id, status):
+        if (
+            known
+            and known.prints == prints
+            and (known.marker.run_id, known.marker.status) == (run_id, status)
+            and known.marker.age() < renew
+        ):
             return False
         with _snapshot(thing, names) as copy:
             before = away.ask(lambda: read(thing), wait, say)

@@ -6,6 +6,7 @@ fails; resumed, it finds what it had computed and only brings it up.
 """
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,17 @@ from core import paths, runs
 from core.errors import UserError
 from core.runs import ENDED, KEPT, Run, Workspace
 from core.store import away, ledger, publish
+from core.store.ledger import Known
 from core.store.marker import KINDS, SHELVES, UPLOADS, Thing, thing_of
 from core.store.publish import Say
 
 EVERY_SECONDS = 5.0
 LAST_SECONDS = 10.0
 """How long the worker of an ended run tries to say so; after that, whoever looks at the store next from here does."""
+ALIVE_SECONDS = 60.0
+"""How often a run that has nothing new to tell gives a sign of life."""
+SILENT_SECONDS = 1800.0
+"""A run that another machine has not told of for so long is lost with that machine."""
 COMPUTED = "computed.json"
 
 
@@ -103,8 +109,19 @@ def computed(run: Run) -> dict[str, Any] | None:
 
 def elsewhere(run_id: str) -> str | None:
     """The machine that a run was last told of by; None for a run of this working copy."""
+    known = _of_another(run_id)
+    return known.marker.host if known else None
+
+
+def lost(run_id: str) -> str | None:
+    """Since when nothing was heard of a run of another machine, when that is too long; ISO 8601, UTC."""
+    known = _of_another(run_id)
+    return known.marker.at if known and known.marker.age() > SILENT_SECONDS else None
+
+
+def _of_another(run_id: str) -> Known | None:
     known = ledger.get(Thing("results", run_id))
-    return known.marker.host if known and known.marker.place != ledger.place() else None
+    return known if known and known.marker.place != ledger.place() else None
 
 
 def _tell(run_id: str, stop: threading.Event) -> None:
@@ -130,7 +147,8 @@ def _say(run_id: str, message: str) -> None:
 def _run(run: Run, wait: float, say: Say | None, whole: bool) -> None:
     thing = Thing("results", run.run_id)
     names = publish.names_of(thing) if whole or run.status in ENDED else [name for name in KEPT if (run.path / name).exists()]
-    publish.publish(thing, names, run_id=run.run_id, status=run.status, replace=True, wait=wait, say=say)
+    renew = math.inf if run.status in ENDED else ALIVE_SECONDS
+    publish.publish(thing, names, run_id=run.run_id, status=run.status, replace=True, wait=wait, say=say, renew=renew)
 
 
 def _published(run: Run, wait: float, say: Say | None) -> list[UserError]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core import store
 from core.store import away, ledger
 from tests.s3 import BUCKET, SERVERS, Server
 
@@ -54,7 +55,9 @@ def no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins with a store that was never away."""
     monkeypatch.setattr(away, "outage", None)
     monkeypatch.setattr(away, "_back", -away.SETTLING_SECONDS)
-    monkeypatch.setattr(away, "in_job", False)
+    monkeypatch.setattr(store, "in_job", False)
+    monkeypatch.setattr(store, "_news", [])
+    monkeypatch.setattr(store, "_looked", float("-inf"))
 
 
 def use(url: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
