@@ -162,8 +162,8 @@ def _start_again(run_id: str, descriptor: int, processes: int) -> Run:
     try:
         run = runs.read(run_id)
         if run.status in ("failed", "cancelled"):
+            store.take_over(run)
             run = runs.requeue(run_id, processes)
-            store.take_over(run_id)
             _start_worker(run, descriptor)
         return run
     finally:

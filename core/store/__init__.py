@@ -5,6 +5,7 @@ published comes down (incoming.py); marker.py says what lies where, running.py w
 This door is light, and for a home that is a plain folder it does nothing.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,21 +96,28 @@ def refuse_elsewhere(run: Run, what: str) -> None:
         raise UserError(f"Run '{run.run_id}' is on the machine {host}, so it can't be {what} from here. Do it there.")
 
 
-def take_over(run_id: str) -> None:
-    """From now on a run is of this machine: it is resumed here, wherever it failed."""
-    if paths.store():
+def take_over(run: Run) -> None:
+    """From now on a run is of this machine: it is resumed here, wherever it failed. Raises UserError where its folder isn't here."""
+    if elsewhere(run.run_id):
         from core.store import ledger
         from core.store.marker import Thing
 
-        ledger.forget(Thing("results", run_id))
+        if not (paths.home() / run.cwd).is_dir():
+            raise UserError(
+                f"Run '{run.run_id}' was submitted in the folder {run.cwd}, where its paths begin, and this machine has none of that name. "
+                f"Resume it on {elsewhere(run.run_id)}, or submit its settings anew."
+            )
+        ledger.forget(Thing("results", run.run_id))
 
 
 def remove_run(run_id: str) -> None:
     """Take a run out of the store, before its folder here goes. Raises UserError when the store is away."""
     if paths.store():
+        from core.jobs import locks
         from core.store import publish
         from core.store.marker import Thing
 
+        os.close(locks.take(run_id))  # its worker may still tell how it ended
         publish.remove(Thing("results", run_id), WAIT_SECONDS)
 
 

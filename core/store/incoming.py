@@ -30,6 +30,7 @@ TRIES = 3
 
 def fetch(wait: float = 0.0, say: publish.Say | None = None) -> list[str]:
     """Bring this working copy up to date. Returns what could not be had, in sentences. Raises Away, and UserError for a store of no use."""
+    ledger.check()
     descriptor = locks.take("store")
     try:
         there = away.ask(lambda: connect().markers(), wait, say)

@@ -1,5 +1,6 @@
 """What this working copy has of the store: a small SQLite file in it, `.store/ledger.sqlite`."""
 
+import hashlib
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core import paths
+from core.errors import UserError
 from core.store.marker import Marker, Thing, parse
 
 Prints = dict[str, tuple[int, int]]
@@ -45,6 +47,15 @@ def place() -> str:
             os.link(temporary, file)
         temporary.unlink()
     return file.read_text(encoding="utf-8")
+
+
+def check() -> None:
+    """Raises UserError where this folder is the working copy of another store, whose things would be taken for this one's."""
+    file, mine = folder() / "store", hashlib.sha256(f"{paths.store()} {paths.endpoint()}".encode()).hexdigest()
+    if not file.exists():
+        file.write_text(mine, encoding="utf-8")
+    if file.read_text(encoding="utf-8") != mine:
+        raise UserError(f"{paths.home()} is the working copy of another store than LYCEUM_HOME names. Give LYCEUM_WORK another folder.")
 
 
 def everything() -> dict[Thing, str]:

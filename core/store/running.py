@@ -8,6 +8,7 @@ fails; resumed, it finds what it had computed and only brings it up.
 import json
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,10 +81,7 @@ def told(run_id: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        try:
-            bring_up(run_id, LAST_SECONDS)
-        except UserError as error:
-            print(f"{error} The run's end is told to the store later, by whoever looks at it from this machine.", flush=True)
+        _tell_end(run_id)
 
 
 def settle(workspace: Workspace, outputs: dict[str, Any]) -> None:
@@ -125,19 +123,33 @@ def _of_another(run_id: str) -> Known | None:
 
 
 def _tell(run_id: str, stop: threading.Event) -> None:
-    heard = True
-    while True:
+    heard, wait = True, 0.0
+    while not stop.wait(wait):
+        wait = EVERY_SECONDS
         try:
             bring_up(run_id)
             if not heard:
                 _say(run_id, "The store answers again, and has what this run has made so far.")
             heard = True
+        except FileNotFoundError:  # of a cancelled run, whose files are being removed
+            continue
         except UserError as error:
             if heard:
                 _say(run_id, f"{error} The run goes on; what it makes is kept here until the store has it.")
             heard = False
-        if stop.wait(EVERY_SECONDS):
-            return
+
+
+def _tell_end(run_id: str) -> None:
+    until = time.monotonic() + LAST_SECONDS
+    while True:
+        try:
+            return bring_up(run_id, LAST_SECONDS)
+        except FileNotFoundError:  # as above; soon they are gone
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        except UserError as error:
+            return print(f"{error} The run's end is told to the store later, by whoever looks at it from this machine.", flush=True)
 
 
 def _say(run_id: str, message: str) -> None:

@@ -13,7 +13,7 @@ from core import paths, results, runs, store
 from core.config import DemoConfig
 from core.errors import UserError
 from core.jobs import local
-from core.store import away, incoming, publish
+from core.store import away, incoming, publish, running
 from core.store.marker import Thing
 from tests.s3 import SECRET
 
@@ -309,3 +309,34 @@ def test_a_plain_home_never_loads_a_store_library(home):
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert not (home / ".store").exists()
+
+
+def test_a_run_whose_machine_is_lost_is_told_and_can_be_resumed_elsewhere(napping, there, here, asleep, process, until, monkeypatch):
+    run = napping(seconds=3)
+    asleep(run)
+    there.enter()
+    seen(run, "running")
+    for module in ("worker", "execute"):
+        process(module, run).kill()
+    monkeypatch.setattr(running, "SILENT_SECONDS", 0.0)
+    local.reconcile()
+    lost = runs.read(run.run_id)
+    assert lost.status == "failed" and "The machine here has not been heard of since" in lost.error
+
+
+def test_a_run_whose_folder_is_not_here_is_resumed_where_it_is(here, there):
+    run = runs.create("train", {})
+    runs.update(run.run_id, status="failed", cwd="/no/such/folder")
+    running.rest()
+    there.enter()
+    seen(run, "failed")
+    with pytest.raises(UserError, match="was submitted in the folder /no/such/folder.* Resume it on here, or"):
+        local.resume(run.run_id)
+    assert runs.read(run.run_id).status == "failed"
+
+
+def test_a_working_copy_is_of_one_store(here, monkeypatch):
+    store.fetch()
+    monkeypatch.setenv("LYCEUM_HOME", os.environ["LYCEUM_HOME"] + "-other")
+    with pytest.raises(UserError, match="is the working copy of another store"):
+        store.fetch()
