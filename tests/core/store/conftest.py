@@ -51,13 +51,16 @@ def there(here: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mac
 
 
 @pytest.fixture(autouse=True)
-def no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test begins with a store that was never away."""
+def no_outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins with a store that was never away, and ends when nobody looks at it any more."""
     monkeypatch.setattr(away, "outage", None)
     monkeypatch.setattr(away, "_back", -away.SETTLING_SECONDS)
     monkeypatch.setattr(store, "in_job", False)
     monkeypatch.setattr(store, "_news", [])
     monkeypatch.setattr(store, "_looked", float("-inf"))
+    yield
+    with store._looking:  # in the background; the next test has another home
+        pass
 
 
 def use(url: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
