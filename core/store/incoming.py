@@ -7,9 +7,9 @@ the store yet is left alone; so is a run that is under way here. What was remove
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core import runs
@@ -37,8 +37,11 @@ def fetch(wait: float = 0.0, say: publish.Say | None = None) -> list[str]:
         known = ledger.everything()
         _refuse_emptied(there, known)
         (ledger.folder() / "reached").touch()
-        problems = [_forget(thing) for thing in known if thing not in there]
+        for thing in known:
+            if thing not in there:
+                _forget(thing)
         changed = [thing for thing, token in there.items() if known.get(thing) != token or not thing.local.exists()]
+        problems: list[str] = []
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for of_runs in (False, True):  # what runs have made comes before the runs that tell of it
                 these = [thing for thing in changed if (thing.kind == "results") == of_runs]
@@ -163,6 +166,7 @@ def _appear(thing: Thing, marker: Marker, place: Path, names: list[str], fresh: 
             (thing.local / name).unlink()
         return
     for name in set(names) - set(fresh):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(thing.local / name, place / name)
     thing.local.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_name(f"{place.name}-aside")
@@ -178,7 +182,7 @@ def _move(names: Iterable[str], place: Path, final: Path) -> None:
         os.replace(place / name, final / name)
 
 
-def _forget(thing: Thing) -> str:
+def _forget(thing: Thing) -> None:
     """What was removed from the store goes here too, unless it has changed here since."""
     known = ledger.get(thing)
     if known and thing.local.exists() and not _has_changed(thing, known):
@@ -189,16 +193,14 @@ def _forget(thing: Thing) -> str:
         else:
             thing.local.unlink()
     ledger.forget(thing)
-    return ""
 
 
-class _landing:
+@contextmanager
+def _landing() -> Iterator[Path]:
     """A folder for what is half-downloaded."""
-
-    def __enter__(self) -> Path:
-        self.place = ledger.folder() / "incoming" / secrets.token_hex(4)
-        self.place.mkdir(parents=True)
-        return self.place
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.place, ignore_errors=True)
+    place = ledger.folder() / "incoming" / secrets.token_hex(4)
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -50,7 +50,7 @@ def rest(wait: float = 0.0) -> None:
     """Bring up what killed processes, uploads and votes have left here: what is complete, and not in the store as it is here."""
     for thing in [thing for kind in SHELVES for thing in _here(kind)]:
         if (thing.local / "run.json").exists() and ledger.get(thing) is None and not _under_way(info := _info(thing)):
-            with suppress_refusals():
+            with _but_refusals():
                 publish.publish(thing, publish.names_of(thing), run_id=str(info.get("run_id", "")), replace=False, wait=wait)
     for run in runs.listing():
         if run.status in ENDED and not elsewhere(run.run_id):
@@ -60,7 +60,7 @@ def rest(wait: float = 0.0) -> None:
 
 
 @contextmanager
-def suppress_refusals() -> Iterator[None]:
+def _but_refusals() -> Iterator[None]:
     """Within, a name that somebody else has taken is passed over: `fetch` tells of it each time."""
     try:
         yield

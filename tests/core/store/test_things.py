@@ -135,6 +135,19 @@ def test_of_a_run_only_what_has_changed_goes_up_again(here):
     assert second.files["run.json"].version == second.version != first.version
 
 
+def test_a_thing_whose_files_are_the_same_again_needs_none_of_them(here, there):
+    thing = make("adapters", "mine")
+    up(thing)
+    there.enter()
+    incoming.fetch()
+    before = content(thing)
+    here.enter()
+    assert up(thing, replace=True, run_id="another")
+    there.enter()
+    assert incoming.fetch() == [] and content(thing) == before
+    assert ledger.get(thing).marker.run_id == "another"
+
+
 def test_a_taken_name_is_refused_as_it_is_here_unless_replaced(here, there):
     up(make("adapters", "mine", fill=b"1"))
     there.enter()
