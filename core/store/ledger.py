@@ -64,6 +64,14 @@ def everything() -> dict[Thing, str]:
         return {Thing(kind, name): token for kind, name, token in database.execute("select kind, name, token from known")}
 
 
+def told() -> dict[str, tuple[str, int]]:
+    """Of each run that is known, by its id: who told of it, and the time of change of its run.json here (0: it isn't here)."""
+    changed = """coalesce(json_extract(prints, '$."run.json"[1]'), 0)"""
+    with _opened() as database:
+        rows = database.execute(f"select name, json_extract(marker, '$.place'), {changed} from known where kind = 'results'")
+        return {name: (place, changed) for name, place, changed in rows}
+
+
 def get(thing: Thing) -> Known | None:
     """What is known of a thing."""
     with _opened() as database:

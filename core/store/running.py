@@ -52,8 +52,11 @@ def rest(wait: float = 0.0) -> None:
         if (thing.local / "run.json").exists() and ledger.get(thing) is None and not _under_way(info := _info(thing)):
             with _but_refusals():
                 publish.publish(thing, publish.names_of(thing), run_id=str(info.get("run_id", "")), replace=False, wait=wait)
+    heard, here = ledger.told(), ledger.place()
     for run in runs.listing():
-        if run.status in ENDED and not elsewhere(run.run_id):
+        place, changed = heard.get(run.run_id, (here, 0))
+        news = run.verb == "arena" or (run.path / "run.json").stat().st_mtime_ns != changed  # votes come when a round has ended
+        if run.status in ENDED and place == here and news:
             _run(run, wait, None, whole=True)
     for thing in _here(UPLOADS):
         publish.publish(thing, [thing.name], run_id="", replace=True, wait=wait)
