@@ -133,8 +133,8 @@ def _first(rows: Sequence[QA], shelf: Shelf) -> list[QA]:
 
 def _validation(data: str) -> list[QA]:
     """Validation rows of the data; none, with the reason, where it can't be read."""
-    file = paths.data_file(data)
     try:
+        file = paths.data_file(data)
         return _read(data, file.stat().st_mtime_ns if file.is_file() else 0)
     except UserError as error:
         st.warning(plain(str(error)))
