@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core import runs
 from core.errors import UserError
-from core.jobs import locks
+from core.jobs import endings, locks
 from core.store import away, ledger, publish
 from core.store.ledger import Known
 from core.store.marker import SHELVES, UPLOADS, Marker, Thing
@@ -83,7 +83,7 @@ def _bring(thing: Thing, token: str, wait: float) -> str:
                 if _is_here(thing, marker, known):
                     ledger.put(thing, Known(marker, token, known.prints if known else {}))
                     return ""
-                if thing.local.exists() and (known is None or _is_mine(thing, marker) or _is_ahead(thing, marker, known)):
+                if thing.local.exists() and (known is None or _is_ahead(thing, marker, known)):
                     return _apart(thing, marker) if known is None and thing.kind in SHELVES else ""
                 if _taken_over(thing, marker, known, token, wait, last=attempt == TRIES - 1):
                     return ""
@@ -98,14 +98,11 @@ def _is_here(thing: Thing, marker: Marker, known: Known | None) -> bool:
     return known is not None and known.marker.version == marker.version and thing.local.exists()
 
 
-def _is_mine(thing: Thing, marker: Marker) -> bool:
-    """Whether it is a run of this working copy, of which nobody else writes."""
-    return thing.kind == "results" and marker.place == ledger.place()
-
-
 def _is_ahead(thing: Thing, marker: Marker, known: Known) -> bool:
-    """Whether what lies here is on its way up. Of a run that goes on elsewhere it can't be."""
-    return _has_changed(thing, known) and not (thing.kind == "results" and known.marker.place == marker.place)
+    """Whether what lies here is on its way up. A run is, that this working copy told of last, or that goes on here."""
+    if thing.kind == "results":
+        return marker.place == ledger.place() or endings.alive(runs.read(thing.name))
+    return _has_changed(thing, known)
 
 
 def _has_changed(thing: Thing, known: Known) -> bool:

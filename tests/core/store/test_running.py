@@ -322,6 +322,12 @@ def test_a_run_whose_machine_is_lost_is_told_and_can_be_resumed_elsewhere(nappin
     local.reconcile()
     lost = runs.read(run.run_id)
     assert lost.status == "failed" and "The machine here has not been heard of since" in lost.error
+    local.resume(run.run_id)
+    until(run, "done", seconds=30)
+    wait_for(lambda: publish.read(Thing("results", run.run_id)).status == "done")
+    here.enter()
+    assert store.fetch() == []
+    assert runs.read(run.run_id).status == "done", "the machine that comes back takes the word of who went on"
 
 
 def test_a_run_whose_folder_is_not_here_is_resumed_where_it_is(here, there):

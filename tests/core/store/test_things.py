@@ -354,5 +354,6 @@ def test_a_shared_folder_is_a_store_too(tmp_path, monkeypatch):
     assert store.fetch() == []
     assert content(thing) == before
     monkeypatch.setenv("LYCEUM_HOME", f"file://{share}/nowhere")
+    monkeypatch.setenv("LYCEUM_WORK", str(tmp_path / "three"))
     with pytest.raises(UserError, match="There is no folder"):
         store.fetch()
