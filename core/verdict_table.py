@@ -217,7 +217,7 @@ class Found:
         """Only these rows. Where they are most of the table, it is the others that are left out, which is quicker."""
         kept = np.zeros(len(self._table), dtype=bool)
         kept[np.asarray(places)] = True
-        most = kept.mean() > 0.5
+        most = kept.sum() > len(kept) / 2
         chosen = np.flatnonzero(~kept if most else kept)
         self._tables[f"{name}_places"] = pa.table({"place": pa.array(chosen, pa.int64())})
         self.keep(f"place {'NOT' if most else ''} IN (SELECT place FROM {name}_places)")

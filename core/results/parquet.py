@@ -51,7 +51,7 @@ def files(made: Path) -> list[str]:
 
 def placed(files: str) -> str:
     """SQL: a table with `place`, each row's number from 0. `files`: the name of the value that has the files of its folder."""
-    return f"SELECT *, file_index * {PART} + file_row_number AS place FROM read_parquet(${files})"
+    return f"SELECT *, (file_index * {PART} + file_row_number)::BIGINT AS place FROM read_parquet(${files})"
 
 
 def is_made(path: Path) -> bool:
@@ -90,16 +90,16 @@ def write(into: Path, pieces: "Iterable[pd.DataFrame]", row_type: type[Row]) -> 
     """Parts with the rows of all pieces, in their order."""
     arrows = (arrow(piece, row_type) for piece in pieces)
     first = next(arrows)
-    parts = Parts(into, first.schema)
+    parts = Parts(into, first.schema, GROUP)
     for each in chain([first], arrows):
         parts.add(each)
     parts.close()
 
 
 class Parts:
-    """part-00000.parquet and so on, of PART rows each, whatever the size of the pieces that come."""
+    """part-00000.parquet and so on, of PART rows each, whatever the size of the pieces that come. PART is so many times `group`."""
 
-    def __init__(self, into: Path, schema: "pa.Schema", group: int = GROUP) -> None:
+    def __init__(self, into: Path, schema: "pa.Schema", group: int) -> None:
         self.into, self.schema, self.group = into, schema, group
         self.number = self.rows = 0
         self.writer: pq.ParquetWriter | None = None

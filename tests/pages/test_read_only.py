@@ -13,10 +13,11 @@ import httpx
 import psutil
 import pytest
 
-from core import paths, read_only, results, runs
+from core import paths, read_only, runs
 from core.jobs import locks
 from core.judge import votes
 from core.verbs import VERBS
+from core.verdict_table import VerdictTable
 from tests.core.test_read_only import tree
 from tests.pages import sample, sample_rag
 from tests.pages.browsing import App
