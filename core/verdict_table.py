@@ -183,6 +183,20 @@ class VerdictTable:
         said = pa.table({"pair": pa.array(people.index, pa.string())})
         return self.ask("SELECT verdict, pair FROM marks WHERE pair IN (SELECT pair FROM said) ORDER BY place", tables={"said": said})
 
+    def reasons(self) -> dict[str, int]:
+        """Why verdicts are unparsed or failed: how many have each reason, the most frequent ones first."""
+        asked = "SELECT reason, count(*) AS number FROM rows WHERE reason <> '' GROUP BY reason ORDER BY number DESC, min(place)"
+        found = Asked(self._rows, Verdict).ask(asked)
+        return dict(zip(found["reason"], found["number"].tolist(), strict=True))
+
+    def spoken(self, most: int, seed: int) -> pd.DataFrame:
+        """run, judge, pair and rationale of the verdicts that have reasons; of more than `most`, so many drawn by chance."""
+        found = Asked(self._rows, Verdict).ask(r"SELECT place FROM rows WHERE regexp_matches(rationale, '\S') ORDER BY place")["place"]
+        chosen = found.sample(most, random_state=seed).sort_index() if len(found) > most else found
+        return parquet.take(self._rows, chosen.tolist(), ["run", "judge", "rationale"]).assign(
+            pair=self._of(chosen.tolist(), ["pair"])["pair"]
+        )
+
     def ask(self, sql: str, values: Mapping[str, Any] | None = None, tables: "Mapping[str, pa.Table] | None" = None) -> pd.DataFrame:
         """The answer to a query of `marks`."""
         marks = "WITH marks AS (SELECT * FROM read_parquet($marks))"
@@ -193,9 +207,13 @@ class VerdictTable:
 
     def _with(self, places: list[int], columns: Sequence[str], more: list[str]) -> pd.DataFrame:
         """Rows of verdicts.csv with columns of marks."""
-        asked = f"SELECT place, {', '.join(more)} FROM marks WHERE place IN (SELECT unnest($places))"
-        beside = self.ask(asked, {"places": places}).set_index("place").loc[places]
+        beside = self._of(places, more)
         return parquet.take(self._rows, places, columns).assign(**{name: beside[name] for name in more})
+
+    def _of(self, places: list[int], columns: list[str]) -> pd.DataFrame:
+        """Columns of marks of these rows, in their order."""
+        asked = f"SELECT place, {', '.join(columns)} FROM marks WHERE place IN (SELECT unnest($places))"
+        return self.ask(asked, {"places": places}).set_index("place").loc[places]
 
 
 class Found:

@@ -30,7 +30,7 @@ def runs() -> list[Run]:
 def opened(run: Run) -> VerdictTable:
     """A run's verdicts, ready to be filtered. Those of a large table that nobody has looked at yet are made ready first."""
     file, state = run.path / VERDICTS, _files(run)
-    if parquet.is_large(file, Verdict) and not verdict_index.is_made(file):
+    if _large(state[:1]) and not verdict_index.is_made(file):
         why = "These verdicts are made ready to be searched, once"
         preparing.wait(state, lambda said: verdict_index.made(file, said), "verdict", why)
     return _opened(state)
@@ -135,6 +135,11 @@ def _state(*files: Path) -> State:
 def _read(state: State, name: str, row_type: type[Row]) -> pd.DataFrame:
     path = next((Path(path) for path, *_ in state if Path(path).name == name), None)
     return results.read(path, row_type) if path else pd.DataFrame(columns=row_type.columns())
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _large(state: State) -> bool:
+    return parquet.is_large(Path(state[0][0]), Verdict)
 
 
 @st.cache_resource(show_spinner="Making the verdicts ready to be searched", max_entries=4)
