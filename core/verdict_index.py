@@ -66,6 +66,12 @@ def made(file: Path, said: Said = silent) -> Path:
     return folder(file)
 
 
+def ready(file: Path) -> None:
+    """Make the index of a table that is large, so that nobody who looks at it has to wait."""
+    if parquet.is_large(file, Verdict):
+        made(file)
+
+
 def build(rows: Path, into: Path, said: Said = silent) -> None:
     """Write the marks of these verdicts, and their texts to search. `rows`: their Parquet folder."""
     text_search.build(rows, TEXTS, into)

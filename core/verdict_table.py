@@ -137,6 +137,10 @@ class VerdictTable:
         """Page `number`, from 1, of the rows found, with `score_difference`; its index is the row's number in the file."""
         return self._shown(found.places(PAGE, (number - 1) * PAGE))
 
+    def take(self, places: list[int]) -> pd.DataFrame:
+        """These rows of verdicts.csv, whole, in the order given."""
+        return self._with(places, Verdict.columns(), ["pair"])
+
     def row(self, place: int) -> pd.Series:
         """One verdict, whole, with base_f1 and candidate_f1."""
         return self._with([place], Verdict.columns(), ["pair", "base_f1", "candidate_f1"]).iloc[0]
@@ -298,6 +302,11 @@ def _themed(marks: list[str], themes: Asked) -> pa.Table:
     same = "t.judge = v.judge AND t.pair = v.pair"
     sql = f"SELECT DISTINCT v.place, words AS name FROM read_parquet($marks) AS v JOIN rows AS t ON {same} ORDER BY v.place, name"
     return themes.arrow(sql, {"marks": marks})
+
+
+def counted(file: Path) -> pd.DataFrame:
+    """What counting the verdicts of a file needs: its rows, or of a large table those of `VerdictTable.counted`."""
+    return VerdictTable.opened(file).counted() if parquet.is_large(file, Verdict) else results.read(file, Verdict)
 
 
 def sample(rows: pd.DataFrame, most: int, seed: int = 0) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The verdict browser: filters whose state is the URL, a page of rows, and one verdict in full."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -51,6 +52,9 @@ def show(run: Run) -> None:
     rows = table.page(found, number)
     place = picked(rows if table.has_references else rows.drop(columns=REFERENCED), found, f"{hash(filters)}-{number}")
     verdict_detail.show(run, table, place)
+    if verdict_tables.too_large(run):
+        content = partial(verdict_tables.found, table, found)
+        st.download_button("found.csv", content, "found.csv", "text/csv", on_click="ignore", icon=":material/download:")
 
 
 def chosen(table: VerdictTable) -> Filters:

@@ -13,10 +13,14 @@ from core.results import Answer, AuditFigure, Row, Verdict, parquet
 from core.results.asked import Asked
 from core.runs import Run
 from core.verdict_findings import Judged
-from core.verdict_table import VerdictTable
+from core.verdict_table import Found, VerdictTable
 from pages import parts, preparing
 
 VERDICTS = "verdicts.csv"
+MOST_SENT = 200_000_000
+"""Bytes of a table that a browser is sent; Streamlit holds what it sends in memory."""
+MOST_FOUND = 20_000
+"""Rows that filters leave, in one file."""
 State = tuple[tuple[str, int, int], ...]
 """Paths of tables with when they changed and their sizes."""
 
@@ -53,8 +57,26 @@ def headline(run: Run) -> str:
     return verdict_findings.headline(judged(run))
 
 
+def too_large(run: Run) -> str:
+    """Why a run's verdicts aren't sent to a browser, and where they are; empty where they can be sent."""
+    file = run.path / VERDICTS
+    if file.stat().st_size <= MOST_SENT:
+        return ""
+    return (
+        f"{VERDICTS} has {file.stat().st_size / 1e6:,.0f} MB, too much for a browser. It lies whole in {paths.shown(file.parent)}; "
+        f"of what the filters leave the first {MOST_FOUND:,} can be taken from here."
+    )
+
+
+def found(table: VerdictTable, chosen: Found) -> bytes:
+    """The rows that filters leave, as CSV, in their order; the first MOST_FOUND."""
+    return table.take(chosen.places(MOST_FOUND)).to_csv(index=False).encode()
+
+
 def files(run: Run) -> list[tuple[str, str, Callable[[], bytes]]]:
     """Name, kind and content of each file that can be taken away."""
+    if too_large(run):
+        return []
     return [
         (VERDICTS, "text/csv", (run.path / VERDICTS).read_bytes),
         (exports.JUDGMENTS, "text/csv", lambda: exports.judgments(results.read(run.path / VERDICTS, Verdict)).to_csv(index=False).encode()),

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import paths, results
+from core import paths, results, verdict_index
 from core.config import JudgeConfig
 from core.errors import UserError
 from core.judge import BACKENDS, answers, audit, passages, themes
@@ -55,6 +55,7 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
             rows += _judged(asking, replies, budget, found.pairs, config, workspace)
             asked.append(asking)
     table = results.write(workspace.path / "verdicts.csv", rows, Verdict)
+    verdict_index.ready(table)
     _raise_if_unfinished(rows, asked, workspace.run.run_id)
     return {
         "verdicts": str(table.relative_to(paths.home())),
