@@ -10,7 +10,17 @@ LIGHT = [
     *("__main__", "config", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results", "store"),
     *("runs", "stats", "study", "study_plan", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
     *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
-    *("judging", "judge.expected", "pair_metrics", "verdict_findings", "verdict_table", "word_diff", "word_overlap"),
+    *(
+        "judging",
+        "judge.expected",
+        "pair_metrics",
+        "verdict_findings",
+        "verdict_index",
+        "verdict_table",
+        "text_search",
+        "word_diff",
+        "word_overlap",
+    ),
     *("guide", "lora_size", "model_shapes", "peft_config"),
     *("judged_runs", "model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
     *("serve", "serve.resident", "serve.client", "serve.process", "serve.names"),
@@ -28,7 +38,20 @@ CHARTS = [
     "guide_charts",
     "guide_findings",
 ]
-HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit", "ray", "fsspec", "s3fs")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "bitsandbytes",
+    "bert_score",
+    "accelerate",
+    "streamlit",
+    "ray",
+    "duckdb",
+    "fsspec",
+    "s3fs",
+)
 
 
 def loaded(modules):
