@@ -61,7 +61,8 @@ def detail(run_id: str, active: bool) -> None:
         st.markdown(f"**{run.verb}**")
         parts.chip(run.status)
         host = store.elsewhere(job)
-        st.caption(f"{run.run_id} on {host}" if host else run.run_id, width="content")
+        where = f" on {host}" if host else " on Ray" if run.executor == "ray" else ""
+        st.caption(run.run_id + where, width="content")
     if run.status in ("queued", "running"):
         parts.how_far(run)
         if parts.action("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):
