@@ -195,7 +195,7 @@ def measured(log: Path, rounds: int, rows: int) -> dict:
             page = visitor(browser, watch)
             began = time.perf_counter()
             page.goto(f"{address}/judge")
-            page.get_by_role("combobox", name="Category").first.wait_for(timeout=PATIENCE_MS)
+            page.get_by_role("combobox", name="Category").first.wait_for(timeout=10 * PATIENCE_MS)
             settled(page, watch, 0)
             first, first_memory = time.perf_counter() - began, watch.most
             page.close()
