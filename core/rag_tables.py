@@ -11,6 +11,7 @@ from core import queries, results
 from core.queries import Evaluation
 from core.rag import NONE, PIPELINES
 from core.results import ALL
+from core.results.asked import Asked
 from core.runs import Run
 
 OUTCOMES = {
@@ -50,9 +51,14 @@ class RagRun:
         return self._read("questions.csv", results.RagQuestion).set_index("question_id", drop=False)
 
     @cached_property
-    def retrieved(self) -> pd.DataFrame:
-        """Rankings."""
-        return self._read("retrieved.csv", results.Retrieved)
+    def retrieved(self) -> Asked:
+        """Rankings, which are asked and not read: every pipeline's for every question."""
+        return Asked.opened(self.run.path / "retrieved.csv", results.Retrieved)
+
+    @cached_property
+    def graded(self) -> bool:
+        """Whether it is known of any passage found how relevant it is."""
+        return bool(self.retrieved.ask("SELECT count(grade) > 0 AS known FROM rows")["known"].iloc[0])
 
     @cached_property
     def retrieval(self) -> pd.DataFrame:
@@ -107,10 +113,14 @@ class RagRun:
         tables = {name: self._read(f"{name}.csv", kind) for name, kind in (("scores", results.Score), ("comparisons", results.Comparison))}
         return Evaluation(self.run, models, self._read("answers.csv", results.Answer), **tables)
 
-    @property
+    @cached_property
     def pipelines(self) -> list[str]:
         """Those that were compared, 'none' first."""
-        known = {*self.cells["pipeline"], *self.retrieved["pipeline"], *self.retrieval["pipeline"]}
+        known = {
+            *self.cells["pipeline"],
+            *self.retrieved.ask("SELECT DISTINCT pipeline FROM rows")["pipeline"],
+            *self.retrieval["pipeline"],
+        }
         return [name for name in PIPELINES if name in known]
 
     @property
@@ -180,7 +190,8 @@ def is_one_sided(metric: str) -> bool:
 def rankings(found: RagRun, question_id: str, most: int) -> dict[str, pd.DataFrame]:
     """By pipeline what it found for a question: Retrieved with the passage's text, and `alone`: no other pipeline found
     it so high (of passages; a section has no like)."""
-    mine = found.retrieved[(found.retrieved["question_id"] == question_id) & (found.retrieved["rank"] <= most)]
+    asked = "SELECT * EXCLUDE (place) FROM rows WHERE question_id = $question_id AND rank <= $most ORDER BY place"
+    mine = found.retrieved.ask(asked, {"question_id": question_id, "most": most})
     texts = found.passages["text"].to_dict()
     mine = mine.assign(text=[texts.get(passage, "") for passage in mine["passage"]])
     mine["alone"] = ~mine["passage"].duplicated(keep=False) & mine["passage"].map(found.passages["kind"]).eq("passage")
@@ -189,13 +200,13 @@ def rankings(found: RagRun, question_id: str, most: int) -> dict[str, pd.DataFra
 
 def disagreements(found: RagRun, one: str, other: str, most: int) -> pd.DataFrame:
     """Questions with a known gold: question_id, question, category, and whether each of two pipelines found a gold passage so high."""
-    graded = found.retrieved[found.retrieved["grade"].notna()]
-    hits = graded[(graded["rank"] <= most) & (graded["grade"] > 0)]
-    known = found.questions["question_id"].isin(set(graded["question_id"]))
-    table = found.questions.loc[known, ["question_id", "question", "category"]].copy()
-    for name in (one, other):
-        table[name] = table["question_id"].isin(set(hits.loc[hits["pipeline"] == name, "question_id"]))
-    return table
+    hit = "coalesce(bool_or(pipeline = {} AND rank <= $most AND grade > 0), false)"
+    asked = (
+        f"SELECT question_id, {hit.format('$one')} AS one, {hit.format('$other')} AS other FROM rows WHERE grade IS NOT NULL GROUP BY ALL"
+    )
+    hits = found.retrieved.ask(asked, {"one": one, "other": other, "most": most}).set_index("question_id")
+    table = found.questions.loc[found.questions["question_id"].isin(hits.index), ["question_id", "question", "category"]]
+    return table.assign(**{name: table["question_id"].map(hits[side]) for name, side in ((one, "one"), (other, "other"))})
 
 
 def costs(found: RagRun) -> pd.DataFrame:

@@ -184,7 +184,7 @@ class VerdictTable:
 
     def voted(self, people: "pd.Series[str]") -> pd.DataFrame:
         """verdict and pair of the rows whose pair people said something of."""
-        said = pa.table({"pair": pa.array(people.index, pa.string())})
+        said = pa.table({"pair": pa.array(people.index.astype(str), pa.string())})
         return self.ask("SELECT verdict, pair FROM marks WHERE pair IN (SELECT pair FROM said) ORDER BY place", tables={"said": said})
 
     def reasons(self) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """What is made once for all who look, and takes a while: a thread makes it, and each page that waits says how far it is."""
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import streamlit as st
@@ -17,11 +18,17 @@ class Preparing:
     """Something that is being made."""
 
     def __init__(self, make: Callable[[Said], Any], unit: str) -> None:
-        self.said = "beginning"
-        self.unit = unit
-        pool = ThreadPoolExecutor(1)
-        self.made: Future[Any] = pool.submit(make, self._said)
-        pool.shutdown(wait=False)
+        self.said, self.unit = "beginning", unit
+        self.made: Future[None] = Future()
+        threading.Thread(target=self._make, args=(make,), daemon=True).start()  # a server that ends doesn't wait for it
+
+    def _make(self, make: Callable[[Said], Any]) -> None:
+        try:
+            make(self._said)
+        except BaseException as error:  # who waits is told
+            self.made.set_exception(error)
+        else:
+            self.made.set_result(None)
 
     def _said(self, done: int, what: str) -> None:
         self.said = f"{count(done, self.unit)} {what}"

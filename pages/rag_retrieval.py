@@ -76,7 +76,7 @@ def differences(found: RagRun) -> None:
     with st.expander("With intervals"):
         st.dataframe(shown, hide_index=True, key="overlap-table", alt=f"{metric} of every two pipelines")
         parts.download("overlaps.csv", found.overlaps)
-    if found.retrieved["grade"].notna().any() and len(found.retrievers) > 1:
+    if found.graded and len(found.retrievers) > 1:
         _one_against_another(found)
 
 

@@ -121,7 +121,7 @@ def test_overlaps_are_the_same_either_way_round_and_missed_gold_is_not() -> None
 def test_what_one_finds_and_the_other_misses_is_counted_from_the_rankings() -> None:
     found = RagRun(sample_rag.compare())
     table = rag_tables.disagreements(found, "dense", "bm25", 3)
-    rows = found.retrieved
+    rows = found.retrieved.ask("SELECT * FROM rows")
     for name in ("dense", "bm25"):
         by_hand = {row.question_id for row in rows.itertuples() if row.pipeline == name and row.rank <= 3 and row.grade > 0}
         assert set(table.loc[table[name], "question_id"]) == by_hand
