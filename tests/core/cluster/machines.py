@@ -33,7 +33,10 @@ while :; do sleep 3600; done
 
 def possible() -> bool:
     """Whether this user may make namespaces."""
-    return subprocess.run(["unshare", "--net", *SPACES, "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode == 0
+    return (
+        subprocess.run(["unshare", "--net", *SPACES, "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode
+        == 0
+    )
 
 
 class Machine:
@@ -41,14 +44,16 @@ class Machine:
 
     def __init__(self, switch: str, name: str, address: str, script: str) -> None:
         self.name, self.address = name, address
-        self._switch, self._space, self._cable = switch, f"{switch}-{name}", f"to-{name}"
-        _ip("netns", "add", self._space)
-        _ip("-n", switch, "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self._space)
+        self.space = f"{switch}-{name}"
+        """Its network's name, for `ip netns`."""
+        self._switch, self._cable = switch, f"to-{name}"
+        _ip("netns", "add", self.space)
+        _ip("-n", switch, "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.space)
         _ip("-n", switch, "link", "set", self._cable, "master", "bridge", "up")
-        _ip("-n", self._space, "addr", "add", f"{address}/24", "dev", "eth0")
+        _ip("-n", self.space, "addr", "add", f"{address}/24", "dev", "eth0")
         for device in ("eth0", "lo"):
-            _ip("-n", self._space, "link", "set", device, "up")
-        words = ["ip", "netns", "exec", self._space, "unshare", *SPACES, "--fork", "--kill-child", "--mount-proc", "sh", "-ec", script]
+            _ip("-n", self.space, "link", "set", device, "up")
+        words = ["ip", "netns", "exec", self.space, "unshare", *SPACES, "--fork", "--kill-child", "--mount-proc", "sh", "-ec", script]
         self._power = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         assert self._power.stdout and self._power.stdout.readline() == b"up\n", f"{name} did not start"
         [first] = psutil.Process(self._power.pid).children()
@@ -82,33 +87,28 @@ class Machine:
         """Cut its power: everything on it ends at once."""
         os.kill(self.first, signal.SIGKILL)
         self._power.wait()
-        _ip("netns", "del", self._space)
+        _ip("netns", "del", self.space)
 
 
 @contextmanager
-def machines(names: Sequence[str], shared: Sequence[Path] = ()) -> Iterator[list[Machine]]:
-    """Machines of these names on one switch, until the end of the block; they know each other by name."""
+def machines(seen: Mapping[str, Sequence[Path]]) -> Iterator[list[Machine]]:
+    """Machines on one switch, until the end of the block; they know each other by name. `seen`: by name, folders in /tmp that each sees."""
     switch = f"ly{os.getpid()}"
-    addresses = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, 1)}
-    hosts = shlex.quote("".join(f"{address} {name}\\n" for name, address in ({"localhost": "127.0.0.1"} | addresses).items()))
-    folders = " ".join(shlex.quote(str(folder)) for folder in shared)
+    addresses = {name: f"{SUBNET}.{number}" for number, name in enumerate(seen, 1)}
+    hosts = "".join(f"{address} {name}\\n" for name, address in ({"localhost": "127.0.0.1"} | addresses).items())
     made: list[Machine] = []
     _ip("netns", "add", switch)
     try:
         _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         _ip("-n", switch, "link", "set", "bridge", "up")
-        for name, address in addresses.items():
-            made.append(Machine(switch, name, address, BOOT.format(shared=folders, hosts=hosts, name=name)))
+        for name, folders in seen.items():
+            script = BOOT.format(shared=" ".join(shlex.quote(str(folder)) for folder in folders), hosts=shlex.quote(hosts), name=name)
+            made.append(Machine(switch, name, addresses[name], script))
         yield made
     finally:
         for machine in made:
             machine.off()
         _ip("netns", "del", switch)
-
-
-def environment() -> Mapping[str, str]:
-    """This process's environment, without what would tell a machine of another cluster or home."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("LYCEUM", "RAY_", "OMP_"))}
 
 
 def _ip(*words: str) -> None:
