@@ -16,7 +16,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from typing import Any
 
-from core import runs
+from core import runs, store
 from core.config import ChatConfig, ServeConfig
 from core.errors import UserError, explained
 from core.jobs import launch, local
@@ -64,6 +64,8 @@ def _do(values: dict[str, Any]) -> Result:
         _check_shared(values)
     if note := launch.note():
         print(note, file=sys.stderr, flush=True)
+    for news in store.fetch():
+        print(news, file=sys.stderr, flush=True)
     if values["verb"] == "serve":
         return _serve(values)
     if values["verb"] == "chat":

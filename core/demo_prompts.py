@@ -18,5 +18,7 @@ def by_category(data: str, most: int = PER_CATEGORY) -> dict[str, list[str]]:
     """The first validation questions of each category, then test questions, up to `most`. Raises UserError where the data can't be read."""
     dataset = read(DataConfig(data=data))
     rows = [*dataset.select("validation", limit=most), *dataset.select("test", limit=most)]
-    found = {each: list(dict.fromkeys(row.question for row in rows if row.category == each))[:most] for each in dataset.categories}
-    return {category: questions for category, questions in found.items() if questions}
+    found: dict[str, dict[str, None]] = {category: {} for category in dataset.categories}
+    for row in rows:
+        found[row.category][row.question] = None
+    return {category: list(questions)[:most] for category, questions in found.items() if questions}

@@ -20,9 +20,9 @@ def audited(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_judge(rows: pd.DataFrame, card: pd.DataFrame) -> dict[str, Judged]:
-    """Each judge's win rates, figures, light, sentence and cost. `rows`: verdicts.csv, made `ready`; `card`: audit.csv."""
+    """Each judge's win rates, figures, light, sentence and cost. `rows`: verdicts.csv, or VerdictTable.counted; `card`: audit.csv."""
     found = {}
-    for judge in dict.fromkeys(rows["judge"]):
+    for judge in rows["judge"].unique():
         mine, figures = rows[rows["judge"] == judge], card[card["judge"] == judge]
         rates = judging.win_rates(mine)
         sentence, cost = verdict_findings.verdicts(rates, mine), verdict_findings.cost(mine)

@@ -43,17 +43,18 @@ def win_rates(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def slices(verdicts: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     """The same for each of `names` (one a row, in order of appearance; rows without one are left out): slice, n, wins, ..., high."""
-    clusters, wins = questions(verdicts), (verdicts["verdict"] == "fine-tuned").to_numpy()
-    judged, words = verdicts["verdict"].isin(JUDGED).to_numpy(), verdicts["verdict"].to_numpy()
+    known = [*JUDGED, "not asked"]
+    clusters, words = questions(verdicts), pd.Categorical(verdicts["verdict"], known).codes
     places, found = pd.factorize(names)
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], np.arange(len(found) + 1))
     rows = []
-    for place, name in enumerate(found):
-        mine = places == place
-        kept = mine & judged
-        rate = clustered(wins[kept], clusters[kept])
-        counts = {word: int((words[mine] == word).sum()) for word in (*JUDGED, "not asked")}
-        failed = int(mine.sum()) - sum(counts.values())
-        rows.append((name, rate.n, *counts.values(), failed, rate.value, rate.low, rate.high))
+    for name, start, end in zip(found, ends[:-1], ends[1:], strict=True):
+        mine = order[start:end]
+        failed, *counts = np.bincount(words[mine] + 1, minlength=len(known) + 1).tolist()
+        judged = mine[(words[mine] >= 0) & (words[mine] < len(JUDGED))]
+        rate = clustered(words[judged] == known.index("fine-tuned"), clusters[judged])
+        rows.append((name, rate.n, *counts, failed, rate.value, rate.low, rate.high))
     table = pd.DataFrame(rows, columns=["slice", "n", "wins", "ties", "losses", "not_asked", "failed", "win_rate", "low", "high"])
     return table[["slice", "n", "wins", "ties", "losses", "failed", "not_asked", "win_rate", "low", "high"]]
 

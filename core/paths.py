@@ -1,4 +1,7 @@
-"""The folders. `LYCEUM_HOME` moves adapters, merged_adapters, models and results together; `LYCEUM_CACHE` the caches."""
+"""The folders. `LYCEUM_HOME` moves adapters, merged_adapters, models and results together; `LYCEUM_CACHE` the caches.
+
+`LYCEUM_HOME` may be the URL of a store (core/store); the home is then this machine's working copy of it, in the cache or in `LYCEUM_WORK`.
+"""
 
 import hashlib
 import os
@@ -16,11 +19,38 @@ ROUTER = "router.safetensors"
 MODEL_WORDS = ("base", "all", "own")
 """Words that stand for something else than an adapter of that name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+ENDPOINTS = ("FSSPEC_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Environment variables that say which server `s3://` means, the first one first."""
 
 
 def home() -> Path:
-    """Where adapters and results live."""
-    return Path(os.environ.get("LYCEUM_HOME") or PROJECT).expanduser().resolve()
+    """Where adapters and results live on this machine."""
+    url = store()
+    folder = os.environ.get("LYCEUM_WORK") or cache() / "homes" / _store_name(url) if url else os.environ.get("LYCEUM_HOME") or PROJECT
+    return Path(folder).expanduser().resolve()
+
+
+def is_url(text: str) -> bool:
+    """Whether this is a URL, and no path."""
+    return _URL.match(text) is not None
+
+
+def store() -> str | None:
+    """The URL that LYCEUM_HOME is; None where it is a plain folder."""
+    said = os.environ.get("LYCEUM_HOME", "")
+    return said.rstrip("/") if is_url(said) else None
+
+
+def endpoint() -> str:
+    """The server that `s3://` means; empty: Amazon's."""
+    return next(filter(None, map(os.environ.get, ENDPOINTS)), "")
+
+
+def environment() -> dict[str, str]:
+    """What a process that starts elsewhere needs to have the same home."""
+    url = store()
+    return {"LYCEUM_HOME": url, "LYCEUM_WORK": str(home())} if url else {"LYCEUM_HOME": str(home())}
 
 
 def adapters() -> Path:
@@ -54,15 +84,24 @@ def shown(path: Path) -> str:
 
 
 def data_file(name: str) -> Path:
-    """A data path as the person gave it: relative to where they are, else to the project."""
+    """A data path as the person gave it: relative to where they are, else to the project; of a URL, a copy of what is there."""
+    if is_url(name):
+        from core.store import data
+
+        return data.local(name)
     given = Path(name).expanduser()
     shipped = PROJECT / given
     return shipped if not given.exists() and shipped.exists() else given
 
 
+def is_name(name: str) -> bool:
+    """Whether a text is a plain file name."""
+    return _NAME.fullmatch(name) is not None and ".." not in name
+
+
 def check_name(name: str, kind: str) -> str:
     """`name` if it is a plain file name; it never leaves its folder."""
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not is_name(name):
         raise UserError(
             f"The {kind} name '{name}' can't be used, because it becomes a folder name. "
             "Use letters, digits, '.', '_' and '-' (at most 120, starting with a letter or digit)."
@@ -86,3 +125,9 @@ def slug(text: str) -> str:
         return plain
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     return f"{plain}-{digest}" if plain else digest
+
+
+def _store_name(url: str) -> str:
+    """A folder name for a store: the same bucket of another server is another store."""
+    told = re.sub(r"//[^/@]*@", "//", url)
+    return f"{slug(told)[:60]}-{hashlib.sha256(f'{url} {endpoint()}'.encode()).hexdigest()[:8]}"

@@ -240,6 +240,10 @@ class Workspace:
 
         A taken place is an error unless `replace`, or unless this very run filled it before it was killed.
         """
+        if paths.store() and not replace:
+            from core import store
+
+            store.refuse_taken(final, self.run.run_id)
         final.parent.mkdir(parents=True, exist_ok=True)
         if made.is_dir() and final.exists():
             if not (replace or self.made(final)):

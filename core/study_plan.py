@@ -57,14 +57,15 @@ class Plan:
     def trained(self) -> list[str]:
         """Categories that get an adapter of their own, in file order: the largest with a training row, those first that can be examined."""
         groups = self.dataset.groups
-        known = [name for name in self.dataset.categories if groups[name, "train"]]
-        ranked = sorted(known, key=lambda name: (not groups[name, "test"], -len(groups[name, ""])))[: self.config.most_categories]
-        return [name for name in known if name in set(ranked)]
+        known = [name for name in self.dataset.categories if len(groups[name, "train"])]
+        ranked = sorted(known, key=lambda name: (not len(groups[name, "test"]), -len(groups[name, ""])))[: self.config.most_categories]
+        chosen = set(ranked)
+        return [name for name in known if name in chosen]
 
     @cached_property
     def asked(self) -> int:
         """Held-out questions."""
-        return len(self.dataset.select("test", self.trained, STUDY[self.config.size]["evaluate"].get("limit")))
+        return len(self.dataset.places("test", self.trained, STUDY[self.config.size]["evaluate"].get("limit")))
 
     @property
     def models(self) -> int:
@@ -124,7 +125,7 @@ class Plan:
         """What a person should know before it starts."""
         rest = [name for name in self.dataset.categories if name not in self.trained]
         said = [f"{listed(rest)} get no adapter: the {len(self.trained)} categories with the most rows do."] if rest else []
-        unasked = [name for name in self.trained if not self.dataset.groups[name, "test"]]
+        unasked = [name for name in self.trained if not len(self.dataset.groups[name, "test"])]
         if unasked:
             said.append(f"{listed(unasked)} can't be examined: one row in ten is held out, and none of theirs is. Add rows.")
         if not self.several:
@@ -165,7 +166,7 @@ class Plan:
                 Stage(
                     "train pooled",
                     "one adapter on all rows together, the rival of the others",
-                    self._training(len(self.dataset.select("train")), pooled["batch_size"]),
+                    self._training(len(self.dataset.places("train")), pooled["batch_size"]),
                     lambda _: TrainConfig(**pooled),
                 ),
                 Stage(
@@ -223,8 +224,7 @@ class Plan:
     @cached_property
     def _row_tokens(self) -> float:
         """Of a row, in the mean."""
-        rows = self.dataset.rows
-        return PROMPT_TOKENS + sum(len(row.question.encode()) + len(row.answer.encode()) for row in rows) / BYTES_PER_TOKEN / len(rows)
+        return PROMPT_TOKENS + self.dataset.text_bytes / BYTES_PER_TOKEN / len(self.dataset.rows)
 
 
 _WHERE = ("data", "question_column", "answer_column", "category_column", "base_model", "system_prompt")

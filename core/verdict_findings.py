@@ -111,7 +111,7 @@ def withheld(judged: Judged) -> str:
 
 
 def _base(table: pd.DataFrame) -> str:
-    names = list(dict.fromkeys(table["base"]))
+    names = list(table["base"].unique())
     return "the base" if names == ["base"] else listed(names, 3)
 
 
@@ -121,7 +121,7 @@ def _lost(whole: pd.Series) -> str:
 
 
 def _better(table: pd.DataFrame) -> str:
-    by_reference = set(table["prompt"]) <= {"", "meaning"} and table["reference"].str.strip().ne("").any()
+    by_reference = set(table["prompt"].unique()) <= {"", "meaning"} and table["reference"].str.strip().ne("").any()
     return "by closeness to the reference" if by_reference else "by preference"
 
 
@@ -132,7 +132,7 @@ def outcome(word: str) -> str:
 
 def candidate_name(table: pd.DataFrame) -> str:
     """One candidate by its name; one for each category as 'own adapters'; any others as 'the candidates'."""
-    names = list(dict.fromkeys(table["candidate"]))
+    names = list(table["candidate"].unique())
     if len(names) == 1:
         return str(names[0])
     return "own adapters" if table.groupby("category")["candidate"].nunique().max() == 1 else "the candidates"
@@ -140,7 +140,7 @@ def candidate_name(table: pd.DataFrame) -> str:
 
 def judge_name(table: pd.DataFrame) -> str:
     """Who judged; the embedding similarity is named as what it is."""
-    return listed([named(str(name)) for name in dict.fromkeys(table["judge"])])
+    return listed([named(str(name)) for name in table["judge"].unique()])
 
 
 def named(judge: str) -> str:

@@ -1,33 +1,44 @@
-"""A judge run's verdicts, made ready once so that filters and pages of a large table come at once.
+"""A judge run's verdicts, filtered, sorted and turned page by page by DuckDB: no table is held whole.
 
-Light: pandas, numpy and pyarrow. Texts are searched in lower case, each different text once.
+Whatever the size, verdicts lie as Parquet with their index beside them (core/verdict_index.py); those of a table that isn't large lie in a
+folder that goes with the process. Values of filters are bound, never part of the SQL. Light: pandas, numpy and pyarrow, DuckDB inside.
 """
 
-import re
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from core import judging, word_overlap
+from core import judging, results, text_search, verdict_index
 from core.judge.measures import JUDGED, questions
-from core.results import ALL
+from core.judge.verdicts import WORDS
+from core.results import ALL, Flag, Theme, Verdict, duck, parquet
+from core.results.asked import Asked
+from core.results.parquet import Said, silent
+from core.verdict_index import COUNTED, MARKS, NAMES, TEXTS
+
+__all__ = ["ANY", "ORDERS", "PAGE", "PEOPLE", "SORTS", "TEXTS", "Filters", "Found", "VerdictTable"]
 
 ANY = "all"
 PAGE = 50
 """Rows of a page."""
-TEXTS = ("question", "reference", "base_prediction", "candidate_prediction")
-"""Where a text is searched."""
+OUTCOMES = ("verdict", "first_verdict", "second_verdict")
+LISTED = ("base", "candidate", "judge", "category", *OUTCOMES, *TEXTS)
+"""What a page shows of them."""
 EXACT = ("category", "candidate", "judge", "verdict")
 ORDERS = (ANY, "agree", "disagree")
 PEOPLE = (ANY, "voted", "agree", "disagree")
-SORTS = {"file": None, "largest score difference": -1, "smallest score difference": 1}
-SEARCHES_KEPT = 64
+SORTS = {"file": "place", "largest score difference": "from_largest", "smallest score difference": "from_smallest"}
+"""What a sort is called -> the column of marks that it goes by."""
+FOUND_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -58,126 +69,244 @@ class Filters:
 
 
 class VerdictTable:
-    """Verdicts with what filters need beside them.
+    """Verdicts with what filters need beside them. A row's number is its place in the file, from 0.
 
-    `difference` [rows]: F1 of words shared with the reference, candidate less base (core/word_overlap.py).
-    `has_references`: whether any row has one, without which the difference says nothing.
-    `length` [rows]: names of judging.LENGTHS. `flags` and `themes`: names -> whether each row has it.
+    `values`: what stands in each column of EXACT, in the order of the file.
+    `flags`, `themes`: those that any row has. `has_references`: whether any row has one, without which the score difference says nothing.
     """
 
-    def __init__(self, rows: pd.DataFrame, flags: Mapping[str, np.ndarray], themes: Mapping[str, np.ndarray]) -> None:
-        """`rows`: verdicts.csv, made `ready`; of `flags` and `themes` one boolean a row each: see `flagged` and `themed`."""
-        self.rows, self.flags, self.themes = rows, dict(flags), dict(themes)
-        (self.base_f1, self.candidate_f1), (base, candidate) = word_overlap.f1(
-            rows["reference"], rows["base_prediction"], rows["candidate_prediction"]
-        )
-        self.difference = self.candidate_f1 - self.base_f1
-        self.has_references = bool(rows["reference"].str.strip().ne("").any())
-        self.length = judging.length_names(candidate, base)
-        self.values = {column: list(dict.fromkeys(rows[column])) for column in EXACT}
-        self._texts = [_lower(rows[column]) for column in TEXTS]
-        self.containing = lru_cache(maxsize=SEARCHES_KEPT)(self._containing)
+    def __init__(self, rows: Path, index: Path, flags: Asked, themes: Asked) -> None:
+        """`rows`: the Parquet folder of verdicts.csv; `index`: of verdict_index. flags.csv of the evaluation that the answers come from,
+        and themes.csv."""
+        self._rows, self._marks = rows, parquet.files(index)
+        self._texts = text_search.Texts(index)
+        self._beside = {"flag": _flagged(rows, flags), "theme": _themed(self._marks, themes)}
+        self.flags, self.themes = (list(dict.fromkeys(each["name"].to_pylist())) for each in self._beside.values())
+        self.values = {name: list(self.ask(f"SELECT {name} FROM marks GROUP BY {name} ORDER BY min(place)")[name]) for name in EXACT}
+        known = self.ask("SELECT count(*) AS rows, coalesce(bool_or(reference <> ''), false) AS given FROM marks")
+        self._size, self.has_references = int(known["rows"].iloc[0]), bool(known["given"].iloc[0])
+        self._without_people = lru_cache(maxsize=FOUND_KEPT)(self._where)
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, flags: Asked, themes: Asked) -> "VerdictTable":
+        """A table that is not large: what is made of it goes when it is used no more."""
+        kept = TemporaryDirectory(prefix="lyceum-verdicts-")
+        made = [Path(kept.name) / name for name in ("rows", "index")]
+        for folder in made:
+            folder.mkdir()
+        parquet.write(made[0], [rows], Verdict)
+        verdict_index.build(made[0], made[1])
+        table = cls(made[0], made[1], flags, themes)
+        table._kept = kept  # type: ignore[attr-defined]
+        return table
+
+    @classmethod
+    def opened(cls, file: Path, flags: Path | None = None, themes: Path | None = None, said: Said = silent) -> "VerdictTable":
+        """The verdicts of a file, with flags.csv and themes.csv, if any. What a large table needs is made where it isn't there yet."""
+        beside = Asked.opened(flags, Flag), Asked.opened(themes, Theme)
+        if parquet.is_large(file, Verdict):
+            return cls(parquet.folder(file), verdict_index.made(file, said), *beside)
+        return cls.of(results.read(file, Verdict), *beside)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self._size
 
-    def where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> np.ndarray:
-        """Numbers of the rows that pass every filter, in the order asked for. `people`: judging.people."""
-        keep = np.ones(len(self.rows), dtype=bool)
-        for column in EXACT:
+    def where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> "Found":
+        """The rows that pass every filter, in the order asked for. `people`: judging.people."""
+        return self._without_people(filters) if filters.people == ANY else self._where(filters, people)
+
+    def _where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> "Found":
+        found = Found(self, SORTS[filters.sort])
+        for column in (*EXACT, "length"):
             if (wanted := getattr(filters, column)) != ANY:
-                keep &= (self.rows[column] == wanted).to_numpy(dtype=bool)
+                found.keep(f"{column} = ${column}", **{column: wanted})
         if filters.orders != ANY:
-            same = (self.rows["first_verdict"] == self.rows["second_verdict"]).to_numpy(dtype=bool)
-            keep &= same == (filters.orders == "agree")
-        if filters.length != ANY:
-            keep &= (self.length == filters.length).to_numpy(dtype=bool)
-        if filters.flag != ANY:
-            keep &= self._has(self.flags, filters.flag)
-        if filters.theme != ANY:
-            keep &= self._has(self.themes, filters.theme)
+            found.keep("first_verdict = second_verdict" if filters.orders == "agree" else "first_verdict <> second_verdict")
+        for kind, beside in self._beside.items():
+            if (wanted := getattr(filters, kind)) != ANY:
+                found.keep_places(kind, beside["place"] if wanted == "any" else beside.filter(pc.equal(beside["name"], wanted))["place"])
         if filters.people != ANY:
-            keep &= self._said(filters.people, people)
+            found.keep_said(filters.people, people)
         if (filters.low, filters.high) != (-1.0, 1.0):
-            keep &= (self.difference >= filters.low) & (self.difference <= filters.high)
-        if filters.text.strip():
-            keep &= self.containing(filters.text.strip().lower())
-        return self._sorted(np.flatnonzero(keep), SORTS[filters.sort])
+            found.keep("difference BETWEEN $low AND $high", low=filters.low, high=filters.high)
+        if text := filters.text.strip():
+            found.keep_places("text", pa.array(self._texts.containing(text)))
+        return found
 
-    def page(self, found: np.ndarray, number: int) -> pd.DataFrame:
+    def page(self, found: "Found", number: int) -> pd.DataFrame:
         """Page `number`, from 1, of the rows found, with `score_difference`; its index is the row's number in the file."""
-        chosen = found[(number - 1) * PAGE : number * PAGE]
-        return self.rows.iloc[chosen].set_axis(chosen, axis="index").assign(score_difference=self.difference[chosen])
+        return self._shown(found.places(PAGE, (number - 1) * PAGE))
 
-    def pages(self, found: np.ndarray) -> int:
-        """How many pages they fill; one for none."""
-        return max(1, -(-len(found) // PAGE))
+    def take(self, places: list[int]) -> pd.DataFrame:
+        """These rows of verdicts.csv, whole, in the order given."""
+        return self._with(places, Verdict.columns(), ["pair"])
 
-    def extremes(self, among: np.ndarray, most: int = 3) -> tuple[np.ndarray, np.ndarray]:
-        """Best and worst cases by rule: wins (losses) in both orders with the largest (smallest) score difference. Row numbers."""
-        sure = (self.rows["first_verdict"] == self.rows["second_verdict"]).to_numpy(dtype=bool)[among]
-        verdict = self.rows["verdict"].to_numpy()[among]
-        best = self._sorted(among[sure & (verdict == "fine-tuned")], -1)[:most]
-        return best, self._sorted(among[sure & (verdict == "base")], 1)[:most]
+    def row(self, place: int) -> pd.Series:
+        """One verdict, whole, with base_f1 and candidate_f1."""
+        return self._with([place], Verdict.columns(), ["pair", "base_f1", "candidate_f1"]).iloc[0]
+
+    def everything(self) -> pd.DataFrame:
+        """All rows, whole, in memory: for what takes verdicts away."""
+        rows = pd.concat(parquet.pieces(self._rows, Verdict.columns()), ignore_index=True)
+        return rows.assign(pair=self.counted("pair")["pair"].to_numpy())
+
+    def flags_of(self, place: int) -> list[str]:
+        """The flags that either answer of a row has."""
+        flags = self._beside["flag"]
+        return [str(name) for name in flags.filter(pc.equal(flags["place"], place))["name"].to_pylist()]
+
+    def extremes(self, most: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Best and worst cases by rule: wins (losses) in both orders with the largest (smallest) score difference; as of `page`."""
+        chosen = (Filters(verdict="fine-tuned", sort="largest score difference"), Filters(verdict="base", sort="smallest score difference"))
+        best, worst = (self._shown(self.where(replace(each, orders="agree")).places(most)) for each in chosen)
+        return best, worst
+
+    def counted(self, *more: str) -> pd.DataFrame:
+        """What counting verdicts needs, of all rows, with numbers for texts: `question` is an id, `reference` says whether there is one,
+        `length_difference` stands for the answers. And `more` columns of marks."""
+        wanted = dict.fromkeys((*NAMES, "question", "reference", *COUNTED, "length_difference", *more))
+        few = [name for name in wanted if name != "pair" and MARKS.field(name).type == pa.string()]
+        found = pa.concat_tables(pq.read_table(file, columns=list(wanted), read_dictionary=few) for file in self._marks)
+        counted = found.unify_dictionaries().to_pandas()
+        return counted.assign(**{name: counted[name].cat.set_categories(["", *WORDS]) for name in OUTCOMES})  # can be compared then
 
     def sliced(self, by: str, judge: str = ANY) -> tuple[pd.DataFrame, float]:
         """judging.slices by a column, length, flag or theme, and the win rate of the whole; of one judge or of all. Flags may overlap."""
-        mine = self.where(Filters(judge=judge))
-        rows = self.rows.iloc[mine]
+        rows = self.counted("length")
+        rows = rows if judge == ANY else rows[rows["judge"] == judge]
         whole = float(judging.slices(rows, pd.Series(ALL, index=rows.index))["win_rate"].iloc[0]) if len(rows) else float("nan")
-        named = {"flag": self.flags, "theme": self.themes}.get(by)
-        if named is None:
-            names = self.length.iloc[mine] if by == "length" else rows[by]
-            found = judging.slices(rows, names.astype(str))
+        if by not in self._beside:
+            found = judging.slices(rows, rows[by].astype(str))
             return (found if by != "length" else _in_order(found, list(judging.LENGTHS))), whole
-        parts = [judging.slices(part := rows[having[mine]], pd.Series(name, index=part.index)) for name, having in named.items()]
+        having = self._beside[by].to_pandas().groupby("name", sort=False)["place"]
+        parts = [judging.slices(part := rows[rows.index.isin(places)], pd.Series(name, index=part.index)) for name, places in having]
         return pd.concat(parts, ignore_index=True) if parts else judging.slices(rows.iloc[:0], rows["judge"].iloc[:0]), whole
 
-    def _sorted(self, found: np.ndarray, sign: int | None) -> np.ndarray:
-        return found if sign is None else found[np.argsort(sign * self.difference[found], kind="stable")]
+    def voted(self, people: "pd.Series[str]") -> pd.DataFrame:
+        """verdict and pair of the rows whose pair people said something of."""
+        said = pa.table({"pair": pa.array(people.index, pa.string())})
+        return self.ask("SELECT verdict, pair FROM marks WHERE pair IN (SELECT pair FROM said) ORDER BY place", tables={"said": said})
 
-    def _has(self, named: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        none = np.zeros(len(self.rows), dtype=bool)
-        return np.any([none, *named.values()], axis=0) if name == "any" else named.get(name, none)
+    def reasons(self) -> dict[str, int]:
+        """Why verdicts are unparsed or failed: how many have each reason, the most frequent ones first."""
+        asked = "SELECT reason, count(*) AS number FROM rows WHERE reason <> '' GROUP BY reason ORDER BY number DESC, min(place)"
+        found = Asked(self._rows, Verdict).ask(asked)
+        return dict(zip(found["reason"], found["number"].tolist(), strict=True))
 
-    def _said(self, wanted: str, people: "pd.Series[str] | None") -> np.ndarray:
-        said = self.rows["pair"].map(people if people is not None else {}).to_numpy(dtype=object)
-        judged = self.rows["verdict"].isin(JUDGED).to_numpy(dtype=bool) & ~pd.isna(said)
-        if wanted == "voted":
-            return np.asarray(~pd.isna(said))
-        return np.asarray(judged & ((said == self.rows["verdict"].to_numpy(dtype=object)) == (wanted == "agree")))
+    def spoken(self, most: int, seed: int) -> pd.DataFrame:
+        """run, judge, pair and rationale of the verdicts that have reasons; of more than `most`, so many drawn by chance."""
+        found = Asked(self._rows, Verdict).ask(r"SELECT place FROM rows WHERE regexp_matches(rationale, '\S') ORDER BY place")["place"]
+        chosen = found.sample(most, random_state=seed).sort_index() if len(found) > most else found
+        return parquet.take(self._rows, chosen.tolist(), ["run", "judge", "rationale"]).assign(
+            pair=self._of(chosen.tolist(), ["pair"])["pair"]
+        )
 
-    def _containing(self, text: str) -> np.ndarray:
-        """Whether a text stands in each row, in any of TEXTS. [rows]"""
-        with ThreadPoolExecutor(len(self._texts)) as pool:
-            return np.asarray(np.any(list(pool.map(lambda column: _matches(column, text), self._texts)), axis=0))
+    def ask(self, sql: str, values: Mapping[str, Any] | None = None, tables: "Mapping[str, pa.Table] | None" = None) -> pd.DataFrame:
+        """The answer to a query of `marks`."""
+        marks = "WITH marks AS (SELECT * FROM read_parquet($marks))"
+        return duck.ask(f"{marks} {sql}", {**(values or {}), "marks": self._marks}, tables).to_pandas()
 
+    def _shown(self, places: list[int]) -> pd.DataFrame:
+        return self._with(places, LISTED, ["difference"]).rename(columns={"difference": "score_difference"})
 
-def flagged(rows: pd.DataFrame, flags: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Flag -> whether either answer of each row has it. `flags`: flags.csv of the evaluation that the answers come from."""
-    keys = ["category", "question"]
-    found = {}
-    for name in dict.fromkeys(flags["flag"]):
-        part = flags[flags["flag"] == name]
-        having = pd.MultiIndex.from_frame(part[["model", *keys]])
-        sides = [pd.MultiIndex.from_frame(rows[[side, *keys]]).isin(having) for side in ("base", "candidate")]
-        found[str(name)] = np.asarray(sides[0] | sides[1])
-    return found
+    def _with(self, places: list[int], columns: Sequence[str], more: list[str]) -> pd.DataFrame:
+        """Rows of verdicts.csv with columns of marks."""
+        beside = self._of(places, more)
+        return parquet.take(self._rows, places, columns).assign(**{name: beside[name] for name in more})
 
-
-def themed(rows: pd.DataFrame, themes: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Words of a theme -> whether each row's rationale belongs to it. `themes`: themes.csv."""
-    found = {}
-    for words in dict.fromkeys(themes["words"]):
-        part = pd.MultiIndex.from_frame(themes.loc[themes["words"] == words, ["judge", "pair"]])
-        found[str(words)] = np.asarray(pd.MultiIndex.from_frame(rows[["judge", "pair"]]).isin(part))
-    return found
+    def _of(self, places: list[int], columns: list[str]) -> pd.DataFrame:
+        """Columns of marks of these rows, in their order."""
+        asked = f"SELECT place, {', '.join(columns)} FROM marks WHERE place IN (SELECT unnest($places))"
+        return self.ask(asked, {"places": places}).set_index("place").loc[places]
 
 
-def ready(rows: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts in which every row has the id of its pair, which older tables have not, and each column lies in one piece of memory."""
-    whole = pa.Table.from_pandas(rows, preserve_index=False).combine_chunks().to_pandas()
-    return whole if whole["pair"].ne("").all() else _with_pairs(whole)
+class Found:
+    """Rows of a table that pass conditions, in an order; asked of DuckDB when they are looked at."""
+
+    def __init__(self, table: VerdictTable, sort: str) -> None:
+        """`sort`: a column of marks, different in every row."""
+        self._table, self._sort = table, sort
+        self._conditions: list[str] = []
+        self._values: dict[str, Any] = {}
+        self._tables: dict[str, pa.Table] = {}
+
+    def keep(self, condition: str, **values: Any) -> None:
+        """Only the rows for which this SQL holds; `values`: of its $names."""
+        self._conditions.append(condition)
+        self._values |= values
+
+    def keep_places(self, name: str, places: Any) -> None:
+        """Only these rows. Where they are most of the table, it is the others that are left out, which is quicker."""
+        kept = np.zeros(len(self._table), dtype=bool)
+        kept[np.asarray(places)] = True
+        most = kept.sum() > len(kept) / 2
+        chosen = np.flatnonzero(~kept if most else kept)
+        self._tables[f"{name}_places"] = pa.table({"place": pa.array(chosen, pa.int64())})
+        self.keep(f"place {'NOT' if most else ''} IN (SELECT place FROM {name}_places)")
+
+    def keep_said(self, wanted: str, people: "pd.Series[str] | None") -> None:
+        """Only the rows of which people said something, or the same as the judge, or something else."""
+        said = pd.Series(dtype=str) if people is None else people
+        columns = {"pair": pa.array(said.index.astype(str), pa.string()), "word": pa.array(said.to_numpy(dtype=object), pa.string())}
+        self._tables["said"] = pa.table(columns)
+        self.keep("pair IN (SELECT pair FROM said)")
+        if wanted != "voted":
+            same = "(pair, verdict) IN (SELECT (pair, word) FROM said)"
+            self.keep(f"list_contains($judged, verdict) AND {same if wanted == 'agree' else f'NOT {same}'}", judged=list(JUDGED))
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __contains__(self, place: int) -> bool:
+        return bool(len(self._ask("place", "AND place = $place", place=place)))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.places())
+
+    @property
+    def pages(self) -> int:
+        """How many pages they fill; one for none."""
+        return max(1, -(-len(self) // PAGE))
+
+    def places(self, most: int | None = None, start: int = 0) -> list[int]:
+        """Numbers of the rows, in their order: at most so many, from the one at `start` on."""
+        most = min(most or len(self), len(self) - start)
+        from_end = start > len(self) / 2
+        order = f"ORDER BY {self._sort} {'DESC' if from_end else ''} LIMIT $most OFFSET $start"
+        found: list[int] = self._ask("place", order, most=max(0, most), start=len(self) - start - most if from_end else start)[
+            "place"
+        ].tolist()
+        return found[::-1] if from_end else found
+
+    @cached_property
+    def _number(self) -> int:
+        return int(self._ask("count(*) AS number")["number"].iloc[0])
+
+    def _ask(self, what: str, rest: str = "", **values: Any) -> pd.DataFrame:
+        where = " AND ".join(["true", *self._conditions])
+        return self._table.ask(f"SELECT {what} FROM marks WHERE {where} {rest}", {**self._values, **values}, self._tables)
+
+
+def _flagged(rows: Path, flags: Asked) -> pa.Table:
+    """place, name: the flags that either answer of each row has, in the order of the rows. `rows`: the Parquet of verdicts.csv."""
+    same = "f.category = v.category AND f.question = v.question"
+    verdicts = parquet.placed("verdicts")
+    sides = (
+        f"SELECT v.place, flag AS name FROM ({verdicts}) AS v JOIN rows AS f ON {same} AND model = {side}" for side in ("base", "candidate")
+    )
+    return flags.arrow(f"FROM ({' UNION '.join(sides)}) ORDER BY place, name", {"verdicts": parquet.files(rows)})
+
+
+def _themed(marks: list[str], themes: Asked) -> pa.Table:
+    """The same of the themes (their words) of each row's rationale."""
+    same = "t.judge = v.judge AND t.pair = v.pair"
+    sql = f"SELECT DISTINCT v.place, words AS name FROM read_parquet($marks) AS v JOIN rows AS t ON {same} ORDER BY v.place, name"
+    return themes.arrow(sql, {"marks": marks})
+
+
+def counted(file: Path) -> pd.DataFrame:
+    """What counting the verdicts of a file needs: its rows, or of a large table those of `VerdictTable.counted`."""
+    return VerdictTable.opened(file).counted() if parquet.is_large(file, Verdict) else results.read(file, Verdict)
 
 
 def sample(rows: pd.DataFrame, most: int, seed: int = 0) -> pd.DataFrame:
@@ -189,26 +318,5 @@ def sample(rows: pd.DataFrame, most: int, seed: int = 0) -> pd.DataFrame:
     return rows[drawn[asked] < most / len(rows) * len(drawn)]
 
 
-def _with_pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    from core.judge.answers import Pair
-
-    keys = ["judge", "candidate", "category", "question", "reference"]
-    nth = rows.groupby([*keys, "repeat"], sort=False).cumcount()
-    columns = ["base", "candidate", "category", "question", "reference", "base_prediction", "candidate_prediction"]
-    made = [Pair(**texts, nth=int(n)).key for texts, n in zip(rows[columns].to_dict("records"), nth, strict=True)]
-    return rows.assign(pair=rows["pair"].where(rows["pair"] != "", pd.Series(made, index=rows.index)))
-
-
 def _in_order(found: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return found.sort_values("slice", key=lambda column: column.map(names.index), ignore_index=True)
-
-
-def _lower(column: pd.Series) -> pa.DictionaryArray:
-    texts = pa.array(column, type=pa.large_string())
-    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    return pc.utf8_lower(texts).dictionary_encode()
-
-
-def _matches(column: pa.DictionaryArray, text: str) -> np.ndarray:
-    found = pc.match_substring_regex(column.dictionary, re.escape(text)).to_numpy(zero_copy_only=False)
-    return np.asarray(found[column.indices.to_numpy()]) if len(found) else np.zeros(len(column), dtype=bool)

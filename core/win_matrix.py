@@ -5,9 +5,8 @@ Light. A judge whose audit card is red gets no figures: the cells say why instea
 
 import pandas as pd
 
-from core import judging, results
+from core import judging, results, verdict_table
 from core.queries import Evaluation
-from core.results import Verdict
 from core.runs import Run
 
 METRIC = "judged win rate"
@@ -18,7 +17,7 @@ def win_rates(found: Evaluation) -> dict[str, pd.DataFrame]:
     """By the name of the figure: rows as of queries.matrix, all verdicts on this evaluation's answers by one judge with one prompt."""
     judged: dict[str, list[tuple[Run, pd.DataFrame]]] = {}
     for run in judging.runs_on(found.run):
-        verdicts = results.read(run.path / "verdicts.csv", Verdict)
+        verdicts = verdict_table.counted(run.path / "verdicts.csv")
         verdicts = verdicts[verdicts["base"] == found.baseline]
         for (judge, prompt), part in verdicts.groupby(["judge", "prompt"], sort=False):
             name = f"{METRIC}, {judge}" + (f", prompt {prompt}" if prompt else "")

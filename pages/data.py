@@ -11,6 +11,8 @@ from core.wording import count, percent
 from pages import form, frame, parts, upload
 
 MOST = 20
+MOST_LEAKS = 1000
+"""Sent to the browser."""
 TABLE = {
     "rows": "rows",
     "train rows": "train",
@@ -60,7 +62,9 @@ def leaks(table: pd.DataFrame) -> None:
     """Held-out rows that nearly repeat a row of an earlier split."""
     if len(table):
         with st.expander(f"{count(len(table), 'leak')} between splits"):
-            st.dataframe(table, hide_index=True, alt="Leaks between splits")
+            st.dataframe(table.head(MOST_LEAKS), hide_index=True, alt="Leaks between splits")
+            if len(table) > MOST_LEAKS:
+                st.caption(f"The first {MOST_LEAKS:,}; all are in leaks.csv, in the folder of this run.")
 
 
 frame.enter()

@@ -9,7 +9,7 @@ from typing import Literal
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from core import private, progress, read_only, runs
+from core import private, progress, read_only, runs, store
 from core.errors import UserError
 from core.runs import Run
 from core.wording import duration, plain, seconds_between
@@ -98,6 +98,8 @@ def status_line(names: bool = True) -> None:
     st.caption(f"{base}Device: {device()}")
     if read_only.active():
         st.badge("Read-only", color="gray", icon=":material/visibility:")
+    for news in store.refresh():
+        st.caption(plain(private.shown(news)))
     parts.live(lambda: _status(names), bool(active))
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core import private, read_only, runs
+from core import private, read_only, runs, store
 from core.runs import ENDED, Run
 from core.wording import MISSING, count, day, duration, listed, plain, seconds_between
 from pages import frame, parts
@@ -60,7 +60,9 @@ def detail(run_id: str, active: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{run.verb}**")
         parts.chip(run.status)
-        st.caption(run.run_id, width="content")
+        host = store.elsewhere(job)
+        where = f" on {host}" if host else " on Ray" if run.executor == "ray" else ""
+        st.caption(run.run_id + where, width="content")
     if run.status in ("queued", "running"):
         parts.how_far(run)
         if parts.action("Cancel", key="cancel", help="Ends the job within seconds and leaves nothing half-made."):

@@ -55,6 +55,8 @@ def sections(run: Run) -> None:
 
 def downloads(run: Run) -> None:
     """The verdicts as they stand, and in others' formats; made when they are asked for."""
+    if said := verdict_tables.too_large(run):
+        st.caption(plain(said))
     with st.container(horizontal=True):
         for name, mime, make in verdict_tables.files(run):
             st.download_button(name, make, name, mime, on_click="ignore", icon=":material/download:", key=f"download-{name}")

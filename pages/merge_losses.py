@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 import streamlit as st
 
-from core import console, merge_charts
+from core import console, merge_charts, paths
 from core.config import MergeConfig
 from core.console import Play, Shelf
 from core.live_losses import Tally, sentence
@@ -36,6 +36,8 @@ def ask(engine: Engine, play: Play, held: MergeConfig | None, shelf: Shelf, cate
 
 def _stream(engine: Engine, play: Play, slot: str, rows: Sequence[Asked]) -> None:
     settings = {name: getattr(play, name) for name in ("data", "system_prompt", "max_seq_length", "limit")}
+    if paths.is_url(play.data):
+        settings["data"] = str(paths.data_file(play.data))  # the engine reads files alone
     session = f"{playback.session()}.{slot}"
 
     def read() -> Iterator[playback.Event]:

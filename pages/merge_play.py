@@ -133,8 +133,8 @@ def _first(rows: Sequence[QA], shelf: Shelf) -> list[QA]:
 
 def _validation(data: str) -> list[QA]:
     """Validation rows of the data; none, with the reason, where it can't be read."""
-    file = paths.data_file(data)
     try:
+        file = paths.data_file(data)
         return _read(data, file.stat().st_mtime_ns if file.is_file() else 0)
     except UserError as error:
         st.warning(plain(str(error)))
@@ -143,7 +143,7 @@ def _validation(data: str) -> list[QA]:
 
 @st.cache_data(show_spinner="Reading the data", max_entries=4)
 def _read(data: str, changed: int) -> list[QA]:
-    return read(DataConfig(data=data)).select("validation", limit=PER_CATEGORY)
+    return list(read(DataConfig(data=data)).select("validation", limit=PER_CATEGORY))
 
 
 def remember(play: Play, first: Play) -> None:

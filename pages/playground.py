@@ -29,8 +29,8 @@ def finding(cast: Cast) -> str:
 def prompts(data: str) -> Prompts:
     """Demo prompts by category; the general ones alone where the data can't be read."""
     general = {"": list(demo_prompts.GENERAL)}
-    file = paths.data_file(data)
     try:
+        file = paths.data_file(data)
         return {**_by_category(data, file.stat().st_mtime_ns if file.is_file() else 0), **general}
     except UserError:
         return general

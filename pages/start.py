@@ -1,11 +1,13 @@
 """Start: from a file of questions and answers to adapters, an examination and a bundle, in one job that is told before it begins."""
 
+from itertools import islice
+
 import pandas as pd
 import streamlit as st
 
 from core import paths, private, runs
 from core.config import DataConfig, StudyConfig
-from core.data.formats import Table, load
+from core.data.formats import Source, Table, find, sample
 from core.data.guess import guess
 from core.data.read import Dataset, read
 from core.errors import UserError
@@ -28,9 +30,9 @@ SIZES = {
 
 
 @st.cache_resource(show_spinner="Reading the file", max_entries=4)
-def _table(name: str, changed: float) -> Table:
-    """The file as it stands; read again when it has changed."""
-    return load(name)
+def _source(name: str, changed: float) -> tuple[Source, Table]:
+    """The file as it stands, of a large one its beginning; read again when it has changed."""
+    return find(name), sample(name)
 
 
 @st.cache_resource(show_spinner="Reading the rows", max_entries=4)
@@ -62,7 +64,7 @@ def columns(table: Table) -> dict[str, str | None]:
         chosen[name] = column.selectbox(label, table.columns, index, placeholder=free, key=f"start.{name}.{table.columns}")
     rows = [
         {label: sendable(row.get(chosen[name] or "")) for label, name in zip(("question", "answer", "category"), COLUMNS, strict=True)}
-        for _, row in table.records[:SHOWN_ROWS]
+        for _, row in islice(table.records, SHOWN_ROWS)
     ]
     st.dataframe(pd.DataFrame(rows).astype(str), hide_index=True, alt="The first rows as they will be read")
     return chosen
@@ -100,7 +102,7 @@ def told(planned: Plan) -> None:
 def finding(dataset: Dataset, planned: Plan) -> str:
     """The dataset in a sentence."""
     rows = f"{count(len(dataset.rows), 'row')} in {count(len(dataset.categories), 'category', 'categories')}"
-    held, trained = len(dataset.select("test")), count(len(planned.trained), "category", "categories")
+    held, trained = len(dataset.places("test")), count(len(planned.trained), "category", "categories")
     return f"{rows} ({listed(dataset.categories)}); {held:,} held out. {trained} will get an adapter."
 
 
@@ -126,15 +128,38 @@ def results(run: Run) -> None:
                 st.page_link(f"pages/{page}.py", label=page.capitalize(), icon=":material/arrow_forward:", query_params=chosen)
 
 
+def is_read(source: Source, config: DataConfig) -> bool:
+    """Whether the rows are at hand. Those of a large file are read once by a job, which reports on them as well."""
+    if not source.large:
+        return True
+    from core.data import importing  # it needs pyarrow
+
+    with st.spinner("Looking whether this file was read before"):
+        return importing.folder(source, config).exists()
+
+
+def read_it(config: DataConfig) -> None:
+    """The button that reads a large file, and how far that is."""
+    parts.watch("data")
+    if any(run.config == config.model_dump(mode="json") for run in parts.under_way("data")):
+        return
+    st.info("This file is large. Its rows are read once, into the cache, with a report on the Data page; then you will see what happens.")
+    if parts.action("Read it", key="start.read"):
+        parts.submit("data", config)
+
+
 def wizard() -> None:
     """File, columns, size, and the button."""
     name = file()
     changed = paths.data_file(name).stat().st_mtime if paths.data_file(name).is_file() else 0.0
-    table = _table(name, changed)
+    source, table = _source(name, changed)
     st.subheader("2 · Its columns", anchor=False)
     chosen = columns(table)
     if not chosen["question_column"] or not chosen["answer_column"]:
         st.info("Choose the columns of question and answer; then you will see what happens and how long it takes.")
+        return
+    if not is_read(source, DataConfig(data=name, **chosen)):
+        read_it(DataConfig(data=name, **chosen))
         return
     dataset = _dataset(DataConfig(data=name, **chosen), changed)
     st.subheader("3 · What will happen", anchor=False)

@@ -1,14 +1,14 @@
 """The verdict browser: filters whose state is the URL, a page of rows, and one verdict in full."""
 
 from collections.abc import Iterable
+from functools import partial
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core import judging, verdict_findings
 from core.runs import Run
-from core.verdict_table import ANY, ORDERS, PEOPLE, SORTS, TEXTS, Filters, VerdictTable
+from core.verdict_table import ANY, ORDERS, PEOPLE, SORTS, TEXTS, Filters, Found, VerdictTable
 from core.wording import count
 from pages import verdict_detail, verdict_tables
 
@@ -48,10 +48,13 @@ def show(run: Run) -> None:
     st.caption(f"{count(len(found), 'verdict')} of {len(table):,}. Choose a row. Win: the candidate's answer won.{measure}")
     if not len(found):
         return
-    number = turned(table.pages(found))
+    number = turned(found.pages)
     rows = table.page(found, number)
     place = picked(rows if table.has_references else rows.drop(columns=REFERENCED), found, f"{hash(filters)}-{number}")
     verdict_detail.show(run, table, place)
+    if verdict_tables.too_large(run):
+        content = partial(verdict_tables.found, table, found)
+        st.download_button("found.csv", content, "found.csv", "text/csv", on_click="ignore", icon=":material/download:")
 
 
 def chosen(table: VerdictTable) -> Filters:
@@ -111,7 +114,7 @@ def turned(pages: int) -> int:
     return min(pages, st.pagination(pages, key="page", bind="query-params"))
 
 
-def picked(rows: pd.DataFrame, found: np.ndarray, key: str) -> int:
+def picked(rows: pd.DataFrame, found: Found, key: str) -> int:
     """The page as a table; the number of the verdict to show in full: the row chosen, else the one in the URL, else the first."""
     shown = rows[[name for name in COLUMNS if name in rows]]
     cut = {name: shown[name].str.slice(0, CUT) for name in TEXTS if name in shown}

@@ -18,7 +18,7 @@ VOTES = {"base": "Base is better", "tie": "Tie", "fine-tuned": "Candidate is bet
 
 def show(run: Run, table: VerdictTable, place: int) -> None:
     """The verdict in row `place` of the table."""
-    verdict = table.rows.iloc[place]
+    verdict = table.row(place)
     word = verdict_findings.outcome(verdict["verdict"])
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(word, color=COLOURS.get(word, "gray"))  # type: ignore[arg-type]
@@ -34,7 +34,7 @@ def show(run: Run, table: VerdictTable, place: int) -> None:
         st.caption("Underlined: words that the reference has not. Struck out: words of the reference that the answer has not.")
     left, right = st.columns(2)
     with left:
-        metrics(run, table, place)
+        metrics(run, verdict, table.flags_of(place))
     with right:
         vote(verdict)
     replies(verdict)
@@ -60,20 +60,16 @@ def texts(verdict: pd.Series, how: str, key: str) -> None:
     )
 
 
-def metrics(run: Run, table: VerdictTable, place: int) -> None:
-    """Figures of both answers, and how they differ."""
-    verdict = table.rows.iloc[place]
+def metrics(run: Run, verdict: pd.Series, flags: list[str]) -> None:
+    """Figures of both answers, how they differ, and the flags of either."""
     sides = ("base", "candidate")
-    known = verdict_tables.losses(run)
-    keys = {side: (verdict[side], verdict["category"], verdict["question"], verdict["reference"]) for side in sides}
-    losses = {side: float(known[key]) for side, key in keys.items() if key in known.index}
-    f1 = {"base": table.base_f1[place], "candidate": table.candidate_f1[place]}
+    losses = verdict_tables.losses(run, *(verdict[name] for name in (*sides, "category", "question", "reference")))
+    f1 = {side: verdict[f"{side}_f1"] for side in sides}
     figures = pair_metrics.figures(
         verdict["reference"], {side: verdict[f"{side}_prediction"] for side in sides}, f1, losses if len(losses) == 2 else {}
     )
     shown = figures.map(three).assign(difference=[signed(value) for value in figures["candidate"] - figures["base"]])
     st.dataframe(shown, key="pair_metrics", alt="Figures of both answers")
-    flags = [name for name, having in table.flags.items() if having[place]]
     if flags:
         st.caption(plain(f"Flags of either answer: {listed(flags)}."))
 

@@ -1,13 +1,12 @@
 """Closer looks at a judged run: slices, best and worst cases, themes of the reasons, people beside the judge, another run."""
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core import verdict_charts, verdict_findings
 from core.judge.measures import JUDGED
 from core.runs import Run
-from core.verdict_table import ANY, VerdictTable
+from core.verdict_table import ANY
 from core.wording import count, listed, percent, plain, signed
 from pages import audit_card, parts, verdict_detail, verdict_tables
 
@@ -51,15 +50,14 @@ def cases(run: Run) -> None:
     if not table.has_references:
         st.caption("These verdicts have no references, so there is no score to choose the best and the worst by.")
         return
-    best, worst = table.extremes(np.arange(len(table)))
+    best, worst = table.extremes()
     st.caption(
         "Chosen by rule: won (lost) in both orders, with the largest (smallest) difference in F1 of the words shared with the reference."
     )
     for name, found in (("Best", best), ("Worst", worst)):
-        for rank, place in enumerate(found, 1):
-            row = table.rows.iloc[place]
+        for rank, (place, row) in enumerate(found.iterrows(), 1):
             st.markdown(
-                f"**{name} {rank}** ({plain(signed(table.difference[place]))} F1) · {plain(row['category'])} · {plain(row['question'])}"
+                f"**{name} {rank}** ({plain(signed(row['score_difference']))} F1) · {plain(row['category'])} · {plain(row['question'])}"
             )
             verdict_detail.texts(row, "shared words", key=f"case-{name}-{rank}")
             st.button("All of it", key=f"open-{name}-{rank}", on_click=look, kwargs={"open": str(place)}, type="tertiary")
@@ -95,7 +93,8 @@ def themes(run: Run) -> None:
 def people(run: Run) -> None:
     """The judge's and people's verdicts beside each other."""
     table, votes = verdict_tables.opened(run), verdict_tables.votes()
-    mine = votes[votes["pair"].isin(set(table.rows["pair"]))]
+    voted = table.voted(verdict_tables.people())
+    mine = votes[votes["pair"].isin(voted["pair"])]
     if mine.empty:
         st.caption("No person has said anything of these pairs. Vote on a verdict, or open a round of the arena, where names are hidden.")
         ask_people(run)
@@ -107,17 +106,17 @@ def people(run: Run) -> None:
         st.markdown(f"**{plain(verdict_findings.named(str(judge)))}**")
         audit_card.lines(figures)
     st.caption("Rows: the judge's verdict. Columns: what most people said of the same pair.")
-    st.dataframe(crossed(table), key="crossed", alt="The judge's verdicts beside people's")
+    st.dataframe(crossed(voted), key="crossed", alt="The judge's verdicts beside people's")
     with st.container(horizontal=True):
         st.button("Read where they disagree", on_click=look, kwargs={"people": "disagree"}, key="read-disagreements")
         parts.download("votes.csv", mine)
     ask_people(run)
 
 
-def crossed(table: VerdictTable) -> pd.DataFrame:
-    """How often the judge said one word and people another."""
-    said = table.rows["pair"].map(verdict_tables.people())
-    crossing = pd.crosstab(table.rows["verdict"].astype(str), said.astype(object).rename("people"))
+def crossed(voted: pd.DataFrame) -> pd.DataFrame:
+    """How often the judge said one word and people another. `voted`: the verdicts on pairs that people said something of."""
+    said = voted["pair"].map(verdict_tables.people())
+    crossing = pd.crosstab(voted["verdict"].astype(str), said.astype(object).rename("people"))
     order = list(JUDGED)
     said = verdict_findings.outcome
     return crossing.reindex(index=order, columns=order, fill_value=0).rename(index=said, columns=said)

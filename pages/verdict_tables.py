@@ -1,4 +1,4 @@
-"""What the pages hold of judged runs: each run's tables, read and made ready once per file and shared by all who look at them."""
+"""What the pages hold of judged runs: each run's tables, made ready once per file and shared by all who look at them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,17 +7,20 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core import exports, judged_runs, judging, paths, queries, read_only, results, verdict_findings, verdict_table
+from core import exports, judged_runs, judging, paths, queries, read_only, results, verdict_findings, verdict_index
 from core.judge.people import nameless
-from core.results import AuditFigure, Flag, Row, Theme, Verdict
+from core.results import Answer, AuditFigure, Row, Verdict, parquet
+from core.results.asked import Asked
 from core.runs import Run
 from core.verdict_findings import Judged
-from core.verdict_table import VerdictTable
-from pages import parts
+from core.verdict_table import Found, VerdictTable
+from pages import parts, preparing
 
 VERDICTS = "verdicts.csv"
-LONG = ["base_prediction", "candidate_prediction", "first_reply", "second_reply", "rationale"]
-"""Columns that counting verdicts does not need."""
+MOST_SENT = 200_000_000
+"""Bytes of a table that a browser is sent; Streamlit holds what it sends in memory."""
+MOST_FOUND = 20_000
+"""Rows that filters leave, in one file."""
 State = tuple[tuple[str, int, int], ...]
 """Paths of tables with when they changed and their sizes."""
 
@@ -29,18 +32,24 @@ def runs() -> list[Run]:
 
 
 def opened(run: Run) -> VerdictTable:
-    """A run's verdicts, ready to be filtered."""
-    return _opened(_files(run))
+    """A run's verdicts, ready to be filtered. Those of a large table that nobody has looked at yet are made ready first."""
+    file, state = run.path / VERDICTS, _files(run)
+    if _large(state[:1]) and not verdict_index.is_made(file):
+        why = "These verdicts are made ready to be searched, once"
+        preparing.wait(state, lambda said: verdict_index.made(file, said), "verdict", why)
+    return _opened(state)
 
 
 def judged(run: Run) -> dict[str, Judged]:
     """What each judge of a run found, with its audit card."""
-    return _judged(_state(run.path / VERDICTS, run.path / "audit.csv"))
+    opened(run)
+    return _judged(_files(run), _audit(run))
 
 
 def card(run: Run) -> pd.DataFrame:
     """The whole audit card: about all judges of a run together, then about each."""
-    return _card(_state(run.path / VERDICTS, run.path / "audit.csv"))
+    opened(run)
+    return _card(_files(run), _audit(run))
 
 
 def headline(run: Run) -> str:
@@ -48,11 +57,29 @@ def headline(run: Run) -> str:
     return verdict_findings.headline(judged(run))
 
 
+def too_large(run: Run) -> str:
+    """Why a run's verdicts aren't sent to a browser, and where they are; empty where they can be sent."""
+    file = run.path / VERDICTS
+    if file.stat().st_size <= MOST_SENT:
+        return ""
+    return (
+        f"{VERDICTS} has {file.stat().st_size / 1e6:,.0f} MB, too much for a browser. It lies whole in {paths.shown(file.parent)}; "
+        f"of what the filters leave the first {MOST_FOUND:,} can be taken from here."
+    )
+
+
+def found(table: VerdictTable, chosen: Found) -> bytes:
+    """The rows that filters leave, as CSV, in their order; the first MOST_FOUND."""
+    return table.take(chosen.places(MOST_FOUND)).to_csv(index=False).encode()
+
+
 def files(run: Run) -> list[tuple[str, str, Callable[[], bytes]]]:
     """Name, kind and content of each file that can be taken away."""
+    if too_large(run):
+        return []
     return [
         (VERDICTS, "text/csv", (run.path / VERDICTS).read_bytes),
-        (exports.JUDGMENTS, "text/csv", lambda: exports.judgments(opened(run).rows).to_csv(index=False).encode()),
+        (exports.JUDGMENTS, "text/csv", lambda: exports.judgments(results.read(run.path / VERDICTS, Verdict)).to_csv(index=False).encode()),
         *((f"llm_comparator_{paths.slug(judge)}.json", "application/json", partial(_comparator, run, judge)) for judge in judged(run)),
     ]
 
@@ -74,6 +101,8 @@ def beside_people(run: Run) -> pd.DataFrame:
 
 def compared(run: Run, other: Run) -> pd.DataFrame:
     """Two runs by McNemar's test: rows of audit.csv."""
+    for each in (run, other):
+        opened(each)
     return _compared(_files(run), _files(other))
 
 
@@ -88,15 +117,17 @@ def people() -> "pd.Series[str]":
     return _people(_votes_state())
 
 
-def losses(run: Run) -> "pd.Series[float]":
-    """(model, category, question, reference) -> nats per token of the reference, where the answers of a run have them."""
-    return _losses(_state(_evaluation(run) / "answers.csv"))
+def losses(run: Run, base: str, candidate: str, category: str, question: str, reference: str) -> dict[str, float]:
+    """Nats per token of a reference with the base and with the candidate, where the answers that were judged have both; else nothing."""
+    file = _evaluation(run) / "answers.csv"
+    found = _losses(_state(file), base, candidate, category, question, reference)
+    return found if len(found) == 2 else {}
 
 
 def _comparator(run: Run, judge: str) -> bytes:
     from core.judge.formats import llm_comparator
 
-    rows = opened(run).rows
+    rows = results.read(run.path / VERDICTS, Verdict)
     return llm_comparator.exported(rows[rows["judge"] == judge]).encode()
 
 
@@ -108,6 +139,10 @@ def _evaluation(run: Run) -> Path:
 
 def _files(run: Run) -> State:
     return _state(run.path / VERDICTS, run.path / "themes.csv", _evaluation(run) / "flags.csv")
+
+
+def _audit(run: Run) -> State:
+    return _state(run.path / "audit.csv")
 
 
 def _votes_state() -> State:
@@ -124,27 +159,28 @@ def _read(state: State, name: str, row_type: type[Row]) -> pd.DataFrame:
     return results.read(path, row_type) if path else pd.DataFrame(columns=row_type.columns())
 
 
-@st.cache_resource(show_spinner="Reading the verdicts", max_entries=4)
-def _rows(state: State) -> pd.DataFrame:
-    return verdict_table.ready(_read(state, VERDICTS, Verdict))
+@st.cache_data(show_spinner=False, max_entries=64)
+def _large(state: State) -> bool:
+    return parquet.is_large(Path(state[0][0]), Verdict)
 
 
 @st.cache_resource(show_spinner="Making the verdicts ready to be searched", max_entries=4)
 def _opened(state: State) -> VerdictTable:
-    rows, flags, themes = _rows(state[:1]), _read(state, "flags.csv", Flag), _read(state, "themes.csv", Theme)
-    return VerdictTable(rows, verdict_table.flagged(rows, flags), verdict_table.themed(rows, themes))
+    file, *beside = (Path(path) for path, *_ in state)
+    flags, themes = (next((each for each in beside if each.name == name), file.with_name(name)) for name in ("flags.csv", "themes.csv"))
+    return VerdictTable.opened(file, flags, themes)
 
 
 @st.cache_resource(show_spinner="Counting the verdicts", max_entries=16)
-def _judged(state: State) -> dict[str, Judged]:
-    return judged_runs.by_judge(_rows(state[:1]).drop(columns=LONG), _card(state))
+def _judged(state: State, audit: State) -> dict[str, Judged]:
+    return judged_runs.by_judge(_opened(state).counted(), _card(state, audit))
 
 
 @st.cache_resource(show_spinner="Auditing the judge", max_entries=16)
-def _card(state: State) -> pd.DataFrame:
+def _card(state: State, audit: State) -> pd.DataFrame:
     """audit.csv; of a run from before there were audits the same worked out now."""
-    written = _read(state, "audit.csv", AuditFigure)
-    return written if len(written) else judged_runs.audited(_rows(state[:1]))
+    written = _read(audit, "audit.csv", AuditFigure)
+    return written if len(written) else judged_runs.audited(_opened(state).counted("pair"))
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
@@ -156,14 +192,14 @@ def _sliced(state: State, by: str, judge: str) -> tuple[pd.DataFrame, float]:
 def _beside_people(state: State, votes: State) -> pd.DataFrame:
     from core.judge import audit
 
-    return pd.DataFrame(audit.with_people(_opened(state).rows, _votes(votes)), columns=AuditFigure.columns())
+    return pd.DataFrame(audit.with_people(_opened(state).counted("pair"), _votes(votes)), columns=AuditFigure.columns())
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _compared(state: State, other: State) -> pd.DataFrame:
     from core.judge import audit
 
-    return pd.DataFrame(audit.against(_opened(state).rows, _opened(other).rows), columns=AuditFigure.columns())
+    return pd.DataFrame(audit.against(_opened(state).counted("pair"), _opened(other).counted("pair")), columns=AuditFigure.columns())
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -178,12 +214,21 @@ def _people(state: State) -> "pd.Series[str]":
     return judging.people(_votes(state))
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _losses(state: State) -> "pd.Series[float]":
+@st.cache_resource(show_spinner="Reading the answers", max_entries=4)
+def _answers(state: State) -> Asked:
+    return Asked.opened(Path(state[0][0]), Answer) if state else Asked(pd.DataFrame(columns=Answer.columns()), Answer)
+
+
+@st.cache_data(show_spinner=False, max_entries=1024)
+def _losses(state: State, base: str, candidate: str, category: str, question: str, reference: str) -> dict[str, float]:
     """A table of one's own, as of two systems' answers, has no losses; then there are none."""
-    rows = _read(state, "answers.csv", results.Answer)
-    keys = ["model", "category", "question", "reference"]
-    if not {*keys, "reference_loss", "reference_tokens"} <= set(rows.columns):
-        return pd.Series(dtype=float)
-    rows = rows.assign(loss=rows["reference_loss"].astype(float) / rows["reference_tokens"].astype(float)).drop_duplicates(keys)
-    return rows.set_index(keys)["loss"].dropna()
+    answers = _answers(state)
+    needed = ("model", "category", "question", "reference", "reference_loss", "reference_tokens")
+    if not set(needed) <= set(answers.columns):
+        return {}
+    where = " AND ".join(f"{name} = ${name}" for name in ("category", "question", "reference"))
+    loss = "first(reference_loss / reference_tokens ORDER BY place) AS loss"
+    asked = f"SELECT model, {loss} FROM rows WHERE {where} AND model IN ($base, $candidate) AND reference_loss IS NOT NULL GROUP BY model"
+    values = {"category": category, "question": question, "reference": reference, "base": base, "candidate": candidate}
+    found = answers.ask(asked, values).set_index("model")["loss"]
+    return {side: float(found[model]) for side, model in (("base", base), ("candidate", candidate)) if model in found.index}

@@ -26,8 +26,8 @@ from core.models.load import BaseModel
 from core.models.loss import row_losses
 from core.runs import Workspace
 
-UNIT_ROWS = 256
-"""Answers of a unit, about."""
+UNIT_BATCHES = 4
+"""Batches of a unit, about."""
 Progress = Callable[[int], None]
 """Hears how many answers are done."""
 Write = Callable[[Sequence[tuple[Model, int, list[int]]], Progress], list[Generation]]
@@ -215,7 +215,7 @@ def _units(asking: Asking, base: BaseModel) -> Iterator[Unit]:
     together = [place for place, model in enumerate(asking.models) if not model.alone]
     groups = [together] if together else []
     for models in [*groups, *([place] for place, model in enumerate(asking.models) if model.alone)]:
-        each = max(1, UNIT_ROWS // len(models))
+        each = max(1, UNIT_BATCHES * asking.config.batch_size // len(models))
         for kind in dict.fromkeys(kinds):
             order = sorted((place for place, own in enumerate(kinds) if own == kind), key=lambda place: -len(encoded[place].prompt))
             for start in range(0, len(order), each):

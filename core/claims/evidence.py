@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from core import judging, paths, queries, results, runs, stats
+from core import judging, paths, queries, results, runs, stats, verdict_table
 from core.config import ClaimsConfig
 from core.errors import UserError
 from core.queries import OWN, Evaluation
@@ -124,7 +124,7 @@ def _judged(evaluation: Evaluation, wanted: tuple[str, ...]) -> list[Judged]:
     found: dict[Any, Judged] = {}
     about = judging.runs_on(evaluation.run)
     for run in [run for run in queries.runs_with("judge", "verdicts.csv") if run.run_id in wanted] if wanted else about:
-        for judge, verdicts in results.read(run.path / "verdicts.csv", results.Verdict).groupby("judge", sort=False):
+        for judge, verdicts in verdict_table.counted(run.path / "verdicts.csv").groupby("judge", sort=False):
             key = (judge, run.config.get("base"), run.config.get("candidate"))
             found.setdefault(key, Judged(run, str(judge), verdicts, judging.light(run, str(judge))))
     missing = set(wanted) - {each.run.run_id for each in found.values()}

@@ -50,6 +50,17 @@ def connect(say: Callable[[str], Any]) -> None:
         time.sleep(ASK_AGAIN_SECONDS)
 
 
+def end_if_gone() -> None:
+    """End this process at once where the cluster that it joined is gone: its node is not among the living ones of the head that answers.
+
+    Nothing is lost by it: what has arrived stands in the run's folder, and the run's worker starts another process.
+    """
+    mine = ray.get_runtime_context().get_node_id()
+    if not any(node["Alive"] and node["NodeID"] == mine for node in ray.nodes()):
+        print("This process's node of the Ray cluster is gone.", flush=True)
+        os._exit(1)
+
+
 def slots(say: Callable[[str], Any]) -> Slots:
     """A GPU each where the cluster has some, else all CPUs of its smallest worker. Waits for a first worker."""
     until, told = time.monotonic() + PATIENCE_SECONDS, False

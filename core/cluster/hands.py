@@ -14,14 +14,14 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from core.cluster import away
 from core.cluster.away import Files, Shipment
-from core.cluster.connection import Slots, connect, slots
+from core.cluster.connection import Slots, connect, end_if_gone, slots
 from core.errors import UserError
 from core.runs import Workspace
-from core.wording import duration
+from core.wording import count, duration
 
 MOST_LOSSES = 5
 """Times in a row that a hand may be lost without having sent anything before the run fails."""
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 5.0
 LONELY_SECONDS = 30.0
 """After so long without a word from any hand, the person is told."""
 RESULT = ".result.json"
@@ -56,7 +56,7 @@ class Hands:
         self._losses: Counter[str] = Counter()
         self._places: dict[str, str] = {}
         self._said: set[str] = set()
-        self._heard = time.monotonic()
+        self._heard = self._looked = time.monotonic()
 
     def folder(self, hand: Hand) -> Path:
         """Where the files stand that a hand has sent."""
@@ -74,10 +74,10 @@ class Hands:
             if not self._result(hand).exists():
                 self._send(hand)
         while self._at_work:
-            ready, _ = ray.wait(list(self._at_work), num_returns=1, timeout=LOOK_SECONDS)
+            ready, _ = ray.wait(list(self._at_work), num_returns=1, timeout=1.0)
             for stream in ready:
                 self._hear(stream)
-            self._tell_if_lonely()
+            self._look()
         _sweep_everywhere()
         return [json.loads(self._result(hand).read_text(encoding="utf-8")) for hand in hands]
 
@@ -151,11 +151,16 @@ class Hands:
         self._workspace.say(f"Lost: {what}.{memory} It goes on elsewhere, {kept}.")
         self._send(hand)
 
-    def _tell_if_lonely(self) -> None:
+    def _look(self) -> None:
+        """Whether the cluster is still there, and a worker free."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        end_if_gone()
         waited = time.monotonic() - self._heard
         if waited > LONELY_SECONDS and not self._places:
             self._heard = time.monotonic()
-            self._workspace.say(f"No worker of the cluster has been free for {duration(waited)}; {len(self._at_work)} hands wait.")
+            self._workspace.say(f"No worker of the cluster has been free for {duration(waited)}; {count(len(self._at_work), 'hand')} wait.")
 
     def _result(self, hand: Hand) -> Path:
         return self.folder(hand) / RESULT

@@ -46,7 +46,7 @@ class DatasetConfig(Config):
     """Where questions, answers and categories come from."""
 
     data: str = "data/seven_schools.jsonl"
-    """Dataset: a JSON, JSONL, CSV or Parquet file, or a Hugging Face hub id."""
+    """Dataset: a JSON, JSONL, CSV or Parquet file or its address (s3://bucket/file.jsonl), or a Hugging Face hub id."""
     question_column: str | None = None
     """Column of the question. Empty: found by its name."""
     answer_column: str | None = None

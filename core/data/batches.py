@@ -1,5 +1,6 @@
 """Batches of rows of similar length, so that little of a batch is padding; and the order in which an adapter sees its rows."""
 
+from array import array
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +18,7 @@ def by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
     return batches
 
 
-def row_order(rows: int, epoch: int, seed: int) -> list[int]:
+def row_order(rows: int, epoch: int, seed: int) -> "array[int]":
     """The order of an adapter's rows in one epoch: it depends on the seed, the epoch and the number of rows alone."""
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    return torch.randperm(rows, generator=generator).tolist()
+    return array("q", torch.randperm(rows, generator=generator).numpy().tobytes())

@@ -1,23 +1,62 @@
-"""Files and hub datasets as records, before any column has a meaning. What can't be read is refused by one sentence."""
+"""Files and hub datasets as records, before any column has a meaning. What can't be read is refused by one sentence.
+
+A source is read from front to back, as often as it is needed, and never lies in memory as a whole unless it is small.
+"""
 
 import csv
-import io
-import json
+import hashlib
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from core import paths
+from core.data import json_rows, texts
+from core.data.json_rows import some
 from core.errors import UserError
 from core.wording import listed
 
+LARGE_BYTES = 128 * 2**20
+"""Sources with more bytes (of Parquet: unpacked) are read in passes, and their rows are kept on disk."""
+SAMPLE = 1000
+"""Records that stand for a large source where columns are chosen."""
+
 Record = dict[str, Any]
-Drops = dict[str, list[int]]
-"""Why a record can't be used -> where such records stand."""
+Value = Record | str
+"""A record, or why it is none."""
+Values = Iterator[tuple[int, Value]]
+"""Where a record stands (1 is the first), and the record."""
+
+
+class Records(Protocol):
+    """Where each record stands (1 is the first), and its values by column."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]: ...
+
+
+@dataclass
+class Dropped:
+    """Records that can't be used for one reason."""
+
+    count: int = 0
+    places: list[int] = field(default_factory=list)
+    """Where the first three of them stand."""
+
+    def add(self, place: int) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.places) < 3:
+            self.places.append(place)
+
+
+Drops = dict[str, Dropped]
+"""By reason."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +64,7 @@ class Table:
     """Records as they stand in the source."""
 
     columns: list[str]
-    records: list[tuple[int, Record]]
-    """Where a record stands (1 is the first), and its values by column."""
+    records: Records
     place: str
     """What the number counts: 'line' of a text file, or 'row'."""
     dropped: Drops = field(default_factory=dict)
@@ -34,8 +72,79 @@ class Table:
     """What a reader should know of how the source was read."""
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A source from its first record on."""
+
+    columns: list[str]
+    """Empty where only the records tell."""
+    place: str
+    values: Values
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or hub dataset that is there."""
+
+    name: str
+    """As it was given."""
+    opened: Callable[[bool], Opened]
+    """True: what can be wrong with the source as a whole is looked for first."""
+    large: bool
+    identify: Callable[[], str]
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the content from any other. Of a file all bytes are read for it."""
+        return self.identify()
+
+    def table(self, most: int | None = None) -> Table:
+        """All records, or the first so many. Of a large source they stay where they are."""
+        opened = self.opened(most is None)
+        keep = most is not None or not self.large
+        held, dropped, count, seen = [], {}, 0, dict.fromkeys(opened.columns)  # type: list[tuple[int, Record]], Drops, int, dict[str, None]
+        for place, value in islice(opened.values, most):
+            if isinstance(value, str):
+                dropped.setdefault(value, Dropped()).add(place)
+                continue
+            count += 1
+            if not opened.columns:
+                seen.update(dict.fromkeys(value))
+            if keep:
+                held.append((place, value))
+        if not count and not dropped:
+            raise UserError(f"'{self.name}' holds no rows. Give a file with at least one question and answer.")
+        return Table(list(seen), held if keep else _Again(self, count), opened.place, dropped, self.notes)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """The records of a large source, read anew each time."""
+
+    source: Source
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]:
+        return ((place, value) for place, value in self.source.opened(False).values if not isinstance(value, str))
+
+
 def load(name: str) -> Table:
     """The records of a JSON, JSONL, CSV, TSV or Parquet file, or of a hub dataset (`id` or `id:configuration`)."""
+    return find(name).table()
+
+
+def sample(name: str) -> Table:
+    """The same; of a large source the first records alone."""
+    source = find(name)
+    return source.table(SAMPLE if source.large else None)
+
+
+def find(name: str) -> Source:
+    """The file or hub dataset that `name` means. Other places that data can be in belong here."""
     path = _existing(name)
     if path is None:
         return _hub(name)
@@ -44,10 +153,7 @@ def load(name: str) -> Table:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"'{name}' ends in '{path.suffix}', which names no known format. Give a file that ends in {', '.join(_READERS)}.")
-    table = reader(path)
-    if not table.records and not table.dropped:
-        raise UserError(f"'{name}' holds no rows. Give a file with at least one question and answer.")
-    return table
+    return reader(name, path)
 
 
 def _existing(name: str) -> Path | None:
@@ -64,161 +170,120 @@ def _existing(name: str) -> Path | None:
     return None
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 # --- text -------------------------------------------------------------------------------------------------------------
 
-_MAGIC = {
-    b"PAR1": "a Parquet file",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\x1f\x8b": "a gzip file",
-    b"%PDF": "a PDF",
-    b"SQLite": "an SQLite database",
-}
-_BYTE_ORDER_MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe\0\0": "utf-32",
-    b"\0\0\xfe\xff": "utf-32",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
+
+def _text(read: Callable[[Path, str], Opened]) -> Callable[[str, Path], Source]:
+    """A reader of text files out of one that is told the encoding."""
+
+    def source(name: str, path: Path) -> Source:
+        def opened(whole: bool) -> Opened:
+            found = read(path, texts.encoding(path, None if whole else 1))
+            return replace(found, values=_decoded(path, found.values))
+
+        return Source(name, opened, path.stat().st_size > LARGE_BYTES, lambda: _digest(path))
+
+    return source
 
 
-def _text(path: Path) -> str:
-    """The file's text: UTF-8, or what its byte-order mark says."""
+def _decoded(path: Path, values: Values) -> Values:
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"'{path}' can't be read: {error.strerror}. Check its permissions.") from None
-    kind = next((kind for magic, kind in _MAGIC.items() if raw.startswith(magic)), None)
-    if kind:
-        raise UserError(f"'{path}' is called {path.suffix} but is {kind}. Give its real ending, or save it as {path.suffix}.")
-    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if raw.startswith(mark)), None)
-    if encoding is None and b"\0" in raw:
-        raise UserError(
-            f"'{path}' holds a NUL byte in line {_line(raw, raw.index(0))}: it is a binary file, or UTF-16 without a byte-order mark. "
-            "Save it as UTF-8 text."
-        )
-    try:
-        text = raw.decode(encoding or "utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"'{path}' is no {(encoding or 'utf-8').upper()} text: byte 0x{raw[error.start]:02x} in line {_line(raw, error.start)} "
-            "doesn't fit. Save it as UTF-8."
-        ) from None
-    if not text.strip():
-        raise UserError(f"'{path}' is empty ({len(raw)} bytes). Give a file with at least one question and answer.")
-    return text
+        yield from values
+    except UnicodeDecodeError:
+        texts.encoding(path)  # says where
+        raise
 
 
-def _line(raw: bytes, position: int) -> int:
-    return raw.count(b"\n", 0, position) + 1
+def _json(path: Path, encoding: str) -> Opened:
+    if not _is_list(path, encoding):
+        json_rows.refuse_single(path, encoding)
+    return _jsonl(path, encoding)
 
 
-# --- JSON and JSONL ---------------------------------------------------------------------------------------------------
+def _jsonl(path: Path, encoding: str) -> Opened:
+    if _is_list(path, encoding):
+        return Opened([], "row", _objects(json_rows.items(path, encoding)))
+    return Opened([], "line", _objects(json_rows.lines(path, encoding)))
 
 
-def _json(path: Path) -> Table:
-    text = _text(path)
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and error.lineno > 1 and not text.lstrip().startswith("["):
-            return _json_lines(path, text)
-        raise UserError(f"'{path}' is no JSON: {error.msg} in line {error.lineno}, column {error.colno}. Mend it there.") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' can't be read as JSON: {error}. Give a list of objects.") from None
-    if not isinstance(value, list):
-        kind = f"one object (keys: {_some(value)})" if isinstance(value, dict) else f"one value ({type(value).__name__})"
-        raise UserError(f"'{path}' holds {kind}, not a list of rows. Save the rows as a list: [{{...}}, {{...}}].")
-    return _objects(enumerate(value, 1), "row")
+def _is_list(path: Path, encoding: str) -> bool:
+    return texts.head(path, encoding).startswith("[")
 
 
-def _jsonl(path: Path) -> Table:
-    text = _text(path)
-    return _json(path) if text.lstrip().startswith("[") else _json_lines(path, text)
+def _objects(values: Iterable[tuple[int, Any]]) -> Values:
+    return ((place, value if isinstance(value, dict) else "the row is no object with columns") for place, value in values)
 
 
-def _json_lines(path: Path, text: str) -> Table:
-    values = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                values.append((number, json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                cause = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                raise UserError(f"Line {number} of '{path}' is no JSON: {cause}. Mend or delete that line.") from None
-    return _objects(values, "line")
+def _csv(path: Path, encoding: str) -> Opened:
+    first = texts.head(path, encoding).partition("\n")[0]
+    values = _records(path, encoding, max(",;\t", key=first.count))
+    return Opened(next(values), "line", values)
 
 
-def _objects(values: Iterable[tuple[int, Any]], place: str) -> Table:
-    records: list[tuple[int, Record]] = []
-    dropped: Drops = {}
-    columns: dict[str, None] = {}
-    for number, value in values:
-        if isinstance(value, dict):
-            records.append((number, value))
-            columns.update(dict.fromkeys(value))
-        else:
-            dropped.setdefault("the row is no object with columns", []).append(number)
-    return Table(list(columns), records, place, dropped)
-
-
-# --- CSV --------------------------------------------------------------------------------------------------------------
-
-
-def _csv(path: Path) -> Table:
-    text = _text(path)
-    first = text.lstrip().partition("\n")[0]
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-    header: list[str] | None = None
-    records: list[tuple[int, Record]] = []
-    dropped: Drops = {}
-    try:
-        for values in reader:
-            if not values:
-                continue
-            if header is None:
-                header = _header(path, values)
-            elif len(values) == len(header):
-                records.append((reader.line_num, dict(zip(header, values, strict=True))))
-            else:
-                dropped.setdefault(f"the line has not the header's {len(header)} fields", []).append(reader.line_num)
-    except csv.Error as error:
-        raise UserError(f"'{path}' is no CSV in line {reader.line_num}: {error}. Look for a quote that is never closed.") from None
-    return Table(header or [], records, "line", dropped)
-
-
-def _header(path: Path, values: list[str]) -> list[str]:
-    header = [value.strip() for value in values]
-    _refuse_twice(path, header)
-    return header
+def _records(path: Path, encoding: str, delimiter: str) -> Iterator[Any]:
+    """The header, then the records."""
+    csv.field_size_limit(json_rows.LONGEST)
+    with path.open(encoding=encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = [value.strip() for value in next(values for values in reader if values)]
+            _refuse_twice(path, header)
+            yield header
+            ragged = f"the line has not the header's {len(header)} fields"
+            for values in reader:
+                if values:
+                    yield reader.line_num, dict(zip(header, values, strict=True)) if len(values) == len(header) else ragged
+        except csv.Error as error:
+            raise UserError(f"'{path}' is no CSV in line {reader.line_num}: {error}. Look for a quote that is never closed.") from None
 
 
 def _refuse_twice(path: Path, columns: list[str]) -> None:
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
-        raise UserError(f"'{path}' has more than one column called {_some(twice)}, so it is unclear which is meant. Rename all but one.")
+        raise UserError(f"'{path}' has more than one column called {some(twice)}, so it is unclear which is meant. Rename all but one.")
 
 
 # --- Parquet and the hub ----------------------------------------------------------------------------------------------
 
+_PARQUET_ROWS = 1024
+"""Read at a time."""
+_PARQUET_BUFFER = 2**20
 
-def _parquet(path: Path) -> Table:
+
+def _parquet(name: str, path: Path) -> Source:
     import pyarrow
     from pyarrow import parquet
+
+    unreadable = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
+
+    def refused(error: Exception) -> UserError:
+        return UserError(f"'{path}' is no readable Parquet file: {_first_line(error)} Save it again.")
+
+    def values() -> Values:
+        try:
+            with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER) as file:
+                yield from enumerate((row for batch in file.iter_batches(_PARQUET_ROWS) for row in batch.to_pylist()), 1)
+        except unreadable as error:
+            raise refused(error) from None
 
     if not path.stat().st_size:
         raise UserError(f"'{path}' is empty (0 bytes). Give a file with at least one question and answer.")
     try:
-        table = parquet.ParquetFile(path).read()
-        _refuse_twice(path, table.column_names)
-        rows = table.to_pylist()
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is no readable Parquet file: {_first_line(error)} Save it again.") from None
-    return Table(table.column_names, list(enumerate(rows, 1)), "row")
+        with parquet.ParquetFile(path) as file:
+            columns, groups = file.schema_arrow.names, [file.metadata.row_group(each) for each in range(file.num_row_groups)]
+    except unreadable as error:
+        raise refused(error) from None
+    _refuse_twice(path, columns)
+    unpacked = sum(group.total_byte_size for group in groups)
+    return Source(name, lambda _: Opened(columns, "row", values()), unpacked > LARGE_BYTES, lambda: _digest(path))
 
 
-def _hub(name: str) -> Table:
+def _hub(name: str) -> Source:
     """A hub dataset: its train split, or all splits where there is none (rows are split anew by their question)."""
     from core.models import hub
 
@@ -236,13 +301,8 @@ def _hub(name: str) -> Table:
     used = ["train"] if "train" in splits else list(splits)
     data = datasets.concatenate_datasets([splits[split] for split in used])
     note = f"read from the hub's split {' and '.join(used)} and split anew by question"
-    return Table(data.column_names, list(enumerate(data, 1)), "row", notes=[note])
-
-
-def _some(names: Iterable[Any], most: int = 12) -> str:
-    """Names for a sentence, not too many and not too long."""
-    shown = [f"'{str(name)[:40]}'" for name in names]
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+    large = data.data.nbytes > LARGE_BYTES
+    return Source(name, lambda _: Opened(data.column_names, "row", enumerate(data, 1)), large, lambda: str(data._fingerprint), [note])
 
 
 def _first_line(error: Exception) -> str:
@@ -250,11 +310,11 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200].rstrip(".") + "."
 
 
-_READERS: dict[str, Callable[[Path], Table]] = {
-    ".json": _json,
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".csv": _csv,
-    ".tsv": _csv,
+_READERS: dict[str, Callable[[str, Path], Source]] = {
+    ".json": _text(_json),
+    ".jsonl": _text(_jsonl),
+    ".ndjson": _text(_jsonl),
+    ".csv": _text(_csv),
+    ".tsv": _text(_csv),
     ".parquet": _parquet,
 }

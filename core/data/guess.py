@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from core.data.columns import CATEGORY, PAIRS
@@ -32,14 +33,15 @@ class Guess:
 def guess(table: Table) -> Guess:
     """The probable columns. What the reader finds by name itself (core/data/columns.py) is found here too."""
     free = list(table.columns)
-    texts = {name: [str(row[name]).strip() for _, row in table.records[:LOOKED_AT] if _said(row.get(name))] for name in free}
+    rows = [row for _, row in islice(table.records, LOOKED_AT)]
+    texts = {name: [str(row[name]).strip() for row in rows if _said(row.get(name))] for name in free}
     found: dict[str, str | None] = dict(_known_pair(free))
     for part in ("question", "answer", "category"):
         if not found.get(part):
             found[part] = _by_name(part, [name for name in free if name not in found.values()])
     for part, choose in (("category", _repeating), ("answer", _longest), ("question", _longest)):
         if not found[part]:
-            found[part] = choose({name: texts[name] for name in free if name not in found.values()}, len(table.records[:LOOKED_AT]))
+            found[part] = choose({name: texts[name] for name in free if name not in found.values()}, len(rows))
     return Guess(found["question"], found["answer"], found["category"])
 
 

@@ -4,6 +4,7 @@ A row becomes the chat template's prompt and the answer with its end token; only
 (Wolf et al. 2020, transformers' chat templates; prompt and answer are tokenised apart, so the border is exact).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +51,14 @@ class Prompter:
         self.system_prompt = system_prompt
         self.max_seq_length = max_seq_length
 
+    @cached_property
+    def identity(self) -> str:
+        """What decides the tokens of every row, in one word."""
+        tokenizer = self.tokenizer
+        words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(sorted(tokenizer.get_vocab().items()))
+        decides = [type(tokenizer).__name__, words, tokenizer.chat_template, tokenizer.eos_token_id, self.system_prompt, self.max_seq_length]
+        return hashlib.sha256(repr(decides).encode()).hexdigest()
+
     def notes(self) -> list[str]:
         """What a person should know about the prompts, in sentences: where they are not the model's own."""
         name, found = Path(self.tokenizer.name_or_path).name, []
@@ -61,7 +70,7 @@ class Prompter:
 
     def prompt(self, question: str, category: str) -> list[int]:
         """Token ids of the prompt, up to where the model's answer begins. A prompt is never cut."""
-        return self._ids([self._text(question, category)])[0]
+        return self._ids(self._texts([(question, "", category)]))[0]
 
     def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a conversation ({role: system, user or assistant, content}), up to where the model's answer begins.
@@ -84,21 +93,38 @@ class Prompter:
 
     def encode_all(self, rows: Sequence[tuple[str, str, str]]) -> list[Encoded]:
         """Encode (question, answer, category) rows, all of them in two calls of the tokenizer."""
-        prompts = self._ids([self._text(question, category) for question, _, category in rows])
+        prompts = self._ids(self._texts(rows))
         answers = self._ids([answer for _, answer, _ in rows])
         return [self._fit(prompt, [*answer, self.tokenizer.eos_token_id]) for prompt, answer in zip(prompts, answers, strict=True)]
+
+    def lengths(self, rows: Sequence[tuple[str, str, str]]) -> list[tuple[int, int]]:
+        """Tokens of each row's prompt, and of its answer with the end token, as if nothing were cut."""
+        texts = [*self._texts(rows), *(answer for _, answer, _ in rows)]
+        if self.tokenizer.is_fast:
+            self._ids(texts[:1])  # leaves the library's tokenizer without padding and cutting, as it is for all other texts
+            counts = [len(each) for each in self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        else:
+            counts = [len(ids) for ids in self._ids(texts)]
+        return [(prompt, answer + 1) for prompt, answer in zip(counts[: len(rows)], counts[len(rows) :], strict=True)]
 
     def _fit(self, prompt: list[int], answer: list[int]) -> Encoded:
         room = max(self.max_seq_length - len(prompt), 0)
         return Encoded(prompt, answer[:room], cut=len(answer) > room)
 
-    def _text(self, question: str, category: str) -> str:
+    def _texts(self, rows: Sequence[tuple[str, str, str]]) -> list[str]:
+        """The prompts, rendered."""
+        if not rows:
+            return []
+        chats = [self._messages(question, category) for question, _, category in rows]
+        return list(self.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False))
+
+    def _messages(self, question: str, category: str) -> list[dict[str, str]]:
         if self.system_prompt is None:
-            return self._rendered([{"role": "user", "content": question}])
+            return [{"role": "user", "content": question}]
         system = self.system_prompt.replace("{category}", category)
         if not self._takes_system:
-            return self._rendered([{"role": "user", "content": f"{system}\n\n{question}"}])
-        return self._rendered([{"role": "system", "content": system}, {"role": "user", "content": question}])
+            return [{"role": "user", "content": f"{system}\n\n{question}"}]
+        return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
     def _without_system(self, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         """The messages as the template takes them."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from core import paths, results
 from core.config import DataConfig
 from core.data import checks
+from core.data.groups import Places
 from core.data.prompt import Prompter
 from core.data.read import Dataset, read
 from core.data.split import SPLITS
@@ -28,16 +29,16 @@ _UNLIMITED = 2**31
 class Lengths:
     """Token counts of each row, as if nothing were cut."""
 
-    tokens: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int32]
     """Prompt and answer together, end token included."""
-    prompt: npt.NDArray[np.int64]
+    prompt: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Findings:
     """What is known of each row of a dataset; arrays over its rows."""
 
-    tokens: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int32]
     cut: npt.NDArray[np.bool_]
     unsupervised: npt.NDArray[np.bool_]
     duplicate: npt.NDArray[np.bool_]
@@ -47,19 +48,26 @@ class Findings:
 
 def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
     """Read, split, check and count tokens; write report.csv and leaks.csv."""
-    dataset = read(config)
+
+    def progress(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: workspace.progress(done, total, "rows", what)
+
+    dataset = read(config, progress("reading"))
     size = f"{count(len(dataset.rows), 'row')} in {count(len(dataset.categories), 'category', 'categories')}"
     workspace.say(f"{config.data}: {size}. {_capital(dataset.columns)}.")
     for note in dataset.notes:
         workspace.say(f"{_capital(note)}.")
+    progress("looking for questions asked twice")(0, len(dataset.rows))
+    repeats = checks.repeats(dataset.rows)
+    progress("looking for leaks")(0, len(dataset.rows))
     leaks = checks.leaks(dataset.rows)
     from core.models.load import load_tokenizer  # slow to import: what is wrong with the data is said before it
 
     prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, _UNLIMITED)
     for note in prompter.notes():
         workspace.say(note)
-    lengths = count_tokens(dataset, prompter, lambda done, total: workspace.progress(done, total, "rows", "counting tokens"))
-    findings = _findings(dataset, lengths, leaks, config.max_seq_length)
+    lengths = count_tokens(dataset, prompter, progress("counting tokens"))
+    findings = _findings(lengths, repeats, leaks, config.max_seq_length)
     results.write(workspace.path / "report.csv", report_rows(dataset, findings), DataRow)
     results.write(workspace.path / "leaks.csv", _leak_rows(dataset, leaks), results.Leak)
     for line in summary(dataset, findings, config.max_seq_length):
@@ -70,21 +78,20 @@ def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
 def count_tokens(dataset: Dataset, prompter: Prompter, progress: Callable[[int, int], None]) -> Lengths:
     """Token counts of all rows, with the prompts that training and evaluation use."""
     rows = dataset.rows
-    tokens, prompt = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    tokens, prompt = np.empty(len(rows), np.int32), np.empty(len(rows), np.int32)
     for first in range(0, len(rows), _CHUNK):
         progress(first, len(rows))
         chunk = rows[first : first + _CHUNK]
-        for index, encoded in enumerate(prompter.encode_all([(row.question, row.answer, row.category) for row in chunk]), first):
-            tokens[index], prompt[index] = len(encoded), len(encoded.prompt)
+        both = np.array(prompter.lengths([(row.question, row.answer, row.category) for row in chunk]))
+        prompt[first : first + _CHUNK], tokens[first : first + _CHUNK] = both[:, 0], both.sum(axis=1)
     progress(len(rows), len(rows))
     return Lengths(tokens, prompt)
 
 
-def _findings(dataset: Dataset, lengths: Lengths, leaks: list[checks.Leak], max_seq_length: int) -> Findings:
-    duplicate, copy = checks.repeats(dataset.rows)
-    leak = np.zeros(len(dataset.rows), bool)
-    leak[[each.row for each in leaks]] = True
-    return Findings(lengths.tokens, lengths.tokens > max_seq_length, lengths.prompt >= max_seq_length, duplicate, copy, leak)
+def _findings(lengths: Lengths, repeats: tuple[checks.Mask, checks.Mask], leaks: checks.Leaks, max_seq_length: int) -> Findings:
+    leak = np.zeros(len(lengths.tokens), bool)
+    leak[leaks.rows] = True
+    return Findings(lengths.tokens, lengths.tokens > max_seq_length, lengths.prompt >= max_seq_length, *repeats, leak)
 
 
 def report_rows(dataset: Dataset, findings: Findings) -> Iterator[DataRow]:
@@ -94,8 +101,8 @@ def report_rows(dataset: Dataset, findings: Findings) -> Iterator[DataRow]:
     if not dataset.dropped:
         yield DataRow(ALL, "", "dropped", 0)
     for (category, split), rows in dataset.groups.items():
-        if rows:
-            for figure, value in _figures(findings, np.array(rows), split).items():
+        if len(rows):
+            for figure, value in _figures(findings, rows, split).items():
                 yield DataRow(category, split, figure, value)
         else:
             reason = dataset.empty_reason(category, split)
@@ -104,7 +111,7 @@ def report_rows(dataset: Dataset, findings: Findings) -> Iterator[DataRow]:
                 yield DataRow(category, split, figure, None, reason)
 
 
-def _figures(findings: Findings, rows: npt.NDArray[np.int64], split: str) -> dict[str, float]:
+def _figures(findings: Findings, rows: Places, split: str) -> dict[str, float]:
     tokens = findings.tokens[rows]
     figures: dict[str, float] = {
         "rows": len(rows),
@@ -121,7 +128,7 @@ def _figures(findings: Findings, rows: npt.NDArray[np.int64], split: str) -> dic
     return figures
 
 
-def _leak_rows(dataset: Dataset, leaks: list[checks.Leak]) -> Iterator[results.Leak]:
+def _leak_rows(dataset: Dataset, leaks: checks.Leaks) -> Iterator[results.Leak]:
     for leak in leaks:
         row, other = dataset.rows[leak.row], dataset.rows[leak.other]
         similarity = round(leak.similarity, 4)
@@ -155,14 +162,14 @@ def _table(dataset: Dataset, findings: Findings) -> Iterator[str]:
         yield f"{category[:40]:{width}}  {counts}   {tokens.mean():12.0f} {_p95(tokens):6.0f} {tokens.max():6}"
     if len(dataset.categories) > _SHOWN:
         yield f"and {len(dataset.categories) - _SHOWN:,} categories more: see report.csv"
-    empty = [(category, split) for category in dataset.categories for split in SPLITS if not groups[category, split]]
+    empty = [(category, split) for category in dataset.categories for split in SPLITS if not len(groups[category, split])]
     for category, split in empty[:_EMPTY_SHOWN]:
         yield f"'{category}' has no {split} row: {dataset.empty_reason(category, split)}."
     if len(empty) > _EMPTY_SHOWN:
         yield f"and {len(empty) - _EMPTY_SHOWN:,} empty splits more: see report.csv"
 
 
-def _p95(tokens: npt.NDArray[np.int64]) -> float:
+def _p95(tokens: npt.NDArray[np.int32]) -> float:
     """The length that 95 % of the rows don't exceed."""
     return float(np.percentile(tokens, 95, method="inverted_cdf"))
 

@@ -28,7 +28,7 @@ QUESTION_RUN, TRAINING_RUN = 4, 8
 
 def flag(answers: Sequence[results.Answer], training: Iterable[QA]) -> list[results.Flag]:
     """Rows of flags.csv. `training`: the rows that adapters were trained on."""
-    memory = _Memory(training)
+    memory = _Memory(training, [words(each.prediction) for each in answers])
     return [
         results.Flag(each.run, each.model, each.category, each.question, name, detail)
         for each in answers
@@ -90,16 +90,17 @@ def _share(said: Sequence[str], source: Sequence[str], run: int) -> float:
 
 
 class _Memory:
-    """Runs of words of the training answers, and where they stand; short answers as a whole."""
+    """Runs of words that training answers share with what was said, and where they stand; short answers as a whole."""
 
-    def __init__(self, rows: Iterable[QA]) -> None:
-        self._runs: dict[tuple[str, ...], list[QA]] = {}
-        self._whole: dict[tuple[str, ...], QA] = {}
+    def __init__(self, rows: Iterable[QA], said: Sequence[Sequence[str]]) -> None:
+        self._runs: dict[tuple[str, ...], list[QA]] = {run: [] for each in said for run in _runs(each)}
+        self._whole: dict[tuple[str, ...], QA | None] = dict.fromkeys(map(tuple, said))
         for row in rows:
             learned = words(row.answer)
-            self._whole.setdefault(tuple(learned), row)
-            for run in _runs(learned):
-                self._runs.setdefault(run, []).append(row)
+            if (whole := tuple(learned)) in self._whole:
+                self._whole[whole] = self._whole[whole] or row
+            for run in _runs(learned) & self._runs.keys():
+                self._runs[run].append(row)
 
     def source(self, said: Sequence[str]) -> str:
         """Which training answer the words are from, or nothing. An answer of three words or less is nobody's."""
@@ -113,5 +114,5 @@ class _Memory:
         return f"{share:.0%} of its words, from the answer to '{row.question}' ({row.category})" if share >= MEMORISED_SHARE else ""
 
 
-def _runs(text: Sequence[str]) -> Iterable[tuple[str, ...]]:
+def _runs(text: Sequence[str]) -> set[tuple[str, ...]]:
     return {tuple(text[place : place + TRAINING_RUN]) for place in range(len(text) - TRAINING_RUN + 1)}

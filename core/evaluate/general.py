@@ -13,8 +13,9 @@ def questions(config: EvaluateConfig, dataset: Dataset, say: Callable[[str], Non
     """The rows of `config.general`, whatever their split, as one category; those that stand in `dataset` are left out. None there: none."""
     if not config.general:
         return []
-    known = {normalise(row.question) for row in dataset.rows}
     every = read(DataConfig(data=config.general)).rows
+    asked = {normalise(row.question) for row in every}
+    known = {question for row in dataset.rows if (question := normalise(row.question)) in asked}
     new = [row for row in every if normalise(row.question) not in known][: config.limit]
     if not new:
         raise UserError(

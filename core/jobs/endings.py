@@ -9,10 +9,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from core import paths, runs
+from core import paths, runs, store
 from core.errors import UserError
 from core.jobs import locks
-from core.runs import KEPT, Run
+from core.runs import ENDED, KEPT, Run
 
 LOG_LINES = 8
 
@@ -29,10 +29,13 @@ def alive(run: Run) -> bool:
 
 
 def fail_if_dead(run_id: str) -> None:
-    """Mark a run as failed when it says that it runs and nobody runs it."""
+    """Mark a run as failed when it says that it runs and nobody runs it, or when its machine is lost."""
     with runs.locked(run_id):
         run = runs.read(run_id)
-        if run.status == "running" and not alive(run):
+        if store.elsewhere(run_id):
+            if run.status not in ENDED and (lost := store.is_lost(run_id)):
+                _fail(run, lost)
+        elif run.status == "running" and not alive(run):
             _fail(run, "The run's process is gone: it was killed, or the machine was restarted.")
 
 

@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import paths, read_only, runs
+from core import paths, read_only, runs, store
 from core.errors import UserError, explained
 from core.jobs import endings, launch
 from core.jobs.configure import configure
@@ -62,9 +62,15 @@ def execute(workspace: Workspace) -> Run:
     try:
         if run.processes > 1:
             _meet(run)
-        outputs = VERBS[run.verb].load()(configure(run.verb, run.config), workspace)
+        if run.parent is None:
+            for note in store.fetch(workspace.say):
+                workspace.say(note)
+        outputs = store.computed(run)
+        if outputs is None:
+            outputs = VERBS[run.verb].load()(configure(run.verb, run.config), workspace)
         if run.processes > 1:
             launch.part()
+        store.settle(workspace, outputs)
     except KeyboardInterrupt:
         _ended(run, status="cancelled")
         endings.clear(run.run_id)
@@ -96,7 +102,8 @@ def take_part() -> int:
             os.dup2(log.fileno(), stream.fileno())
     os.chdir(paths.home() / run.cwd)
     try:
-        VERBS[run.verb].load()(configure(run.verb, run.config), Workspace(run))
+        if store.computed(run) is None:
+            VERBS[run.verb].load()(configure(run.verb, run.config), Workspace(run))
     except KeyboardInterrupt:
         return 130
     except BaseException as raised:

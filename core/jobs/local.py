@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from core import paths, read_only, runs
+from core import paths, read_only, runs, store
 from core.config import Config
 from core.errors import UserError
 from core.jobs import endings, locks
@@ -89,6 +89,8 @@ def cancel(run_id: str) -> Run:
     reconcile()
     with runs.locked(run_id):
         before = _job(runs.read(run_id))
+        if before.status not in ENDED:
+            store.refuse_elsewhere(before, "cancelled")
         if before.status in ("done", "failed"):
             raise UserError(f"Run '{before.run_id}' is {before.status} already, so there is nothing to cancel.")
         if before.status != "cancelled":
@@ -107,6 +109,7 @@ def remove(run_id: str) -> None:
     if run.status not in ENDED:
         raise UserError(f"Run '{run_id}' is {run.status}, so it can't be removed. Cancel it first: python -m core jobs --cancel {run_id}")
     for each in [*runs.listing(parent=run.run_id), run]:
+        store.remove_run(each.run_id)
         runs.remove(each.run_id)
 
 
@@ -119,7 +122,7 @@ def reconcile() -> list[Run]:
     if read_only.active():
         return active
     for run in active:
-        if run.status == "running":
+        if run.status == "running" or store.elsewhere(run.run_id):
             endings.fail_if_dead(run.run_id)
         elif run.parent is None:
             _adopt(run.run_id)
@@ -131,6 +134,7 @@ def follow(run_id: str, since: int = 0) -> Iterator[dict[str, Any]]:
     looked = 0.0
     while True:
         if time.monotonic() - looked > LOOK_SECONDS:
+            store.refresh()
             reconcile()
             looked = time.monotonic()
         ended = runs.read(run_id).status in ENDED
@@ -161,6 +165,7 @@ def _start_again(run_id: str, descriptor: int, processes: int) -> Run:
     try:
         run = runs.read(run_id)
         if run.status in ("failed", "cancelled"):
+            store.take_over(run)
             run = runs.requeue(run_id, processes)
             _start_worker(run, descriptor)
         return run
@@ -186,7 +191,7 @@ def _start_worker(run: Run, descriptor: int) -> None:
         subprocess.run(
             [sys.executable, "-m", "core.jobs.worker", run.run_id, str(descriptor)],
             cwd=paths.PROJECT,
-            env=os.environ | {"LYCEUM_HOME": str(paths.home()), "PYTHONUNBUFFERED": "1"},
+            env=os.environ | paths.environment() | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from core import read_only, runs
+from core import read_only, runs, store
 from core.jobs import endings, locks
 from core.jobs.executor import lanes
 from core.runs import Run
@@ -25,6 +25,11 @@ def main(run_id: str, descriptor: int) -> None:
     read_only.refuse("Starting a job")
     if os.fork():
         os._exit(0)
+    with store.told(run_id):
+        _see_to(run_id, descriptor)
+
+
+def _see_to(run_id: str, descriptor: int) -> None:
     lane = wait_for_turn(run_id)
     if lane is None:
         return

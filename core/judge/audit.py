@@ -112,7 +112,8 @@ def _own_family(verdicts: pd.DataFrame, judge: str, models: Mapping[str, str | N
     if kin is None:
         return stats.NOTHING, "The judge's family is not known"
     sides = {
-        side: verdicts[side].map({name: family(name, models) == kin for name in verdicts[side].unique()}) for side in ("base", "candidate")
+        side: verdicts[side].map({name: family(name, models) == kin for name in verdicts[side].unique()}).astype(bool)
+        for side in ("base", "candidate")
     }
     decided = verdicts["verdict"].isin(measures.DECIDED) & (sides["base"] != sides["candidate"])
     won = (verdicts["verdict"] == "fine-tuned") == sides["candidate"]

@@ -1,51 +1,52 @@
 """Audit verdicts, ours or anybody's: the verb `audit`. Foreign files become verdicts.csv of a run of their own."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core import paths, results, runs
 from core.config import AuditConfig
 from core.errors import UserError
 from core.judge import audit, themes
 from core.judge.formats import FORMATS
-from core.judge.formats.content import format_of, read
+from core.judge.formats.content import format_of, stream
 from core.judge.formats.record import BadRecord
-from core.judge.measures import pair_ids
 from core.judge.thresholds import TOO_FEW
 from core.judge.verdicts import figures
 from core.judge.votes import votes
 from core.results import AuditFigure, Verdict
 from core.runs import Workspace
+from core.verdict_table import VerdictTable
 from core.wording import count
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def run(config: AuditConfig, workspace: Workspace) -> dict[str, Any]:
     """Write audit.csv, themes.csv where there are rationales, and verdicts.csv where they are foreign; return the headline figures."""
-    place = find(config.verdicts)
-    table = load(place, config.format)
-    if not place.is_relative_to(paths.results()):
-        table = table.assign(run=workspace.run.run_id)
-        place = results.write(workspace.path / "verdicts.csv", _rows(table), Verdict)
-    workspace.say(f"{len(table)} verdicts of {', '.join(dict.fromkeys(table['judge']))}, read from {config.verdicts}.")
-    for line in _unread(table):
+    found = find(config.verdicts)
+    place = load(found, config.format, workspace.path / "verdicts.csv", workspace.run.run_id)
+    verdicts = VerdictTable.opened(place, said=partial(_progress, workspace))
+    table = verdicts.counted("pair")
+    workspace.say(f"{len(table)} verdicts of {', '.join(verdicts.values['judge'])}, read from {config.verdicts}.")
+    for line in _unread(verdicts):
         workspace.say(line)
     card = audit.card(table, config.seed) + audit.with_people(table, votes(), config.seed)
     if config.against:
-        card += audit.against(table, load(find(config.against), "auto"), config.seed)
+        other = load(find(config.against), "auto", workspace.scratch / "against.csv", "")
+        card += audit.against(table, VerdictTable.opened(other).counted("pair"), config.seed)
     light = audit.lights(card)
     results.write(workspace.path / "audit.csv", [replace(each, run=workspace.run.run_id) for each in card], AuditFigure)
-    found = themes.write(table, workspace, config.seed)
+    themed = themes.write(verdicts.spoken(themes.MOST, config.seed), workspace, config.seed)
     for line in said(card, light):
         workspace.say(line)
-    names = {column: ", ".join(dict.fromkeys(table[column])) for column in ("judge", "base", "candidate")}
-    made = {"verdicts": paths.shown(place), "audit": paths.shown(workspace.path / "audit.csv"), "light": light, "themes": found}
-    return {**made, **names, **figures(_rows(table))}
+    names = {column: ", ".join(table[column].unique()) for column in ("judge", "base", "candidate")}
+    made = {"verdicts": paths.shown(place), "audit": paths.shown(workspace.path / "audit.csv"), "light": light, "themes": themed}
+    return {**made, **names, **figures(table)}
+
+
+def _progress(workspace: Workspace, done: int, what: str) -> None:
+    workspace.event("say", message=f"{count(done, 'verdict')} {what}.")
 
 
 def find(given: str) -> Path:
@@ -65,29 +66,30 @@ def find(given: str) -> Path:
     )
 
 
-def load(file: Path, kind: str) -> "pd.DataFrame":
-    """Verdicts in the format `kind` (auto: found by its keys), with an id for every pair. Raises UserError when the file is in another."""
-    import pandas as pd
+def load(file: Path, kind: str, into: Path, run_id: str) -> Path:
+    """A verdicts.csv with the verdicts of a file: that of a run itself, or foreign ones written `into` one, as rows of a run.
 
+    `kind`: their format (auto: found by its keys). Raises UserError when the file is in another, or holds none.
+    """
     if file.is_relative_to(paths.results()):
-        table = results.read(file, Verdict)
+        place, empty = file, next(results.chunks(file, Verdict, 1)).empty
     else:
-        content = read(file)
-        name = format_of(content, file) if kind == "auto" else kind
+        first, content = stream(file)
+        name = format_of(first, file) if kind == "auto" else kind
         try:
-            rows: list[Verdict] = FORMATS[name].load()(content)
+            place = results.write(into, (replace(row, run=run_id) for row in FORMATS[name].load()(content)), Verdict)
         except BadRecord as error:
             raise UserError(f"{file} can't be read as {FORMATS[name].label}: {error}. Say its format, or mend the file.") from None
-        table = pd.DataFrame(rows, columns=Verdict.columns())
-    if table.empty:
+        empty = next(results.chunks(place, Verdict, 1)).empty
+    if empty:
         raise UserError(f"{file} holds no verdicts, so there is nothing to audit. Give another file.")
-    return table.assign(pair=pair_ids(table))
+    return place
 
 
-def _unread(table: "pd.DataFrame", most: int = 5) -> list[str]:
+def _unread(verdicts: VerdictTable, most: int = 5) -> list[str]:
     """What could not be read as it stands in the file, by its reason, the most frequent ones first."""
-    counts = Counter(table["reason"][table["reason"] != ""])
-    lines = [f"{count(number, 'verdict')} of {len(table)}: {reason}." for reason, number in counts.most_common(most)]
+    counts = verdicts.reasons()
+    lines = [f"{count(number, 'verdict')} of {len(verdicts)}: {reason}." for reason, number in list(counts.items())[:most]]
     return [*lines, *([f"{count(len(counts) - most, 'more reason')} in the column reason of verdicts.csv."] if len(counts) > most else [])]
 
 
@@ -109,11 +111,3 @@ _HEADLINES = ("win_rate", "length_controlled_win_rate")
 
 def _interval(figure: AuditFigure) -> str:
     return "" if figure.low is None or figure.high is None else f"95 % interval {figure.low:.1%} to {figure.high:.1%}, "
-
-
-def _rows(table: "pd.DataFrame") -> list[Verdict]:
-    import pandas as pd
-
-    known = table[Verdict.columns()].astype(object)
-    records = known.where(pd.notna(known), None).to_dict("records")
-    return [Verdict(**{str(key): value for key, value in record.items()}) for record in records]

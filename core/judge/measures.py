@@ -26,7 +26,12 @@ def questions(verdicts: pd.DataFrame) -> np.ndarray:
 
 
 def lengths(verdicts: pd.DataFrame) -> np.ndarray:
-    """[n] characters of the candidate's answer less those of the base's: len(text), as AlpacaEval counts (arXiv:2404.04475)."""
+    """[n] characters of the candidate's answer less those of the base's: len(text), as AlpacaEval counts (arXiv:2404.04475).
+
+    A table that has numbers in place of texts (VerdictTable.counted) has them counted.
+    """
+    if "length_difference" in verdicts:
+        return np.asarray(verdicts["length_difference"])
     return np.asarray(verdicts["candidate_prediction"].str.len() - verdicts["base_prediction"].str.len())
 
 
@@ -128,6 +133,8 @@ def _pairs(times: pd.Series) -> pd.Series:
 
 def pair_ids(verdicts: pd.DataFrame) -> pd.Series:
     """The pair of each row: its id, or where an older table has none, a number by content."""
+    if verdicts["pair"].ne("").all():
+        return verdicts["pair"]
     content = ["base", "candidate", "category", "question", "reference", "base_prediction", "candidate_prediction"]
     made = "#" + verdicts.groupby(content, sort=False).ngroup().astype(str)
     return verdicts["pair"].where(verdicts["pair"] != "", made)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import paths, results
+from core import paths, results, verdict_index
 from core.config import JudgeConfig
 from core.errors import UserError
 from core.judge import BACKENDS, answers, audit, passages, themes
@@ -58,6 +58,7 @@ def run(config: JudgeConfig, workspace: Workspace) -> dict[str, Any]:
             rows += _judged(asking, replies, budget, found.pairs, config, workspace)
             asked.append(asking)
     table = results.write(workspace.path / "verdicts.csv", rows, Verdict)
+    verdict_index.ready(table)
     _raise_if_unfinished(rows, asked, workspace.run.run_id)
     return {
         "verdicts": str(table.relative_to(paths.home())),
@@ -145,8 +146,11 @@ def _pace(judge: Backend, config: JudgeConfig, replies: Replies) -> Pace | None:
 
 def _headlines(rows: Sequence[Verdict], config: JudgeConfig, card: Sequence[AuditFigure], workspace: Workspace) -> dict[str, Any]:
     """The figures of all judges together, and each one's with its light. Who won by a judge whose card is red is not said."""
+    import pandas as pd
+
     names = list(dict.fromkeys(row.judge for row in rows))
-    of_each = {name: figures([row for row in rows if row.judge == name]) for name in names}
+    table = pd.DataFrame(rows, columns=Verdict.columns())
+    of_each = {name: figures(table[table["judge"] == name]) for name in names}
     for name, each in of_each.items():
         mine = [figure for figure in card if figure.judge == name]
         each["light"] = audit.lights(mine)
@@ -154,7 +158,7 @@ def _headlines(rows: Sequence[Verdict], config: JudgeConfig, card: Sequence[Audi
         withheld = f"{name}: its audit card is red, so who won is withheld: {', '.join(red)}."
         told = f"{summary(name, config.base, config.candidate, each)} Audit: {each['light']}."
         workspace.say(withheld if red and each["judged"] else told)
-    return {"judge": ", ".join(names), **figures(rows), "judges": of_each, "light": audit.lights(card)}
+    return {"judge": ", ".join(names), **figures(table), "judges": of_each, "light": audit.lights(card)}
 
 
 def _audited(rows: Sequence[Verdict], config: JudgeConfig, answers_file: Path, workspace: Workspace) -> list[AuditFigure]:

@@ -1,15 +1,18 @@
 """From replies to verdicts: what a reply means in its order, what both orders say together, and the figures of a run."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import results
 from core.judge.answers import Pair
 from core.judge.backend import Backend
 from core.judge.budget import Prices
 from core.judge.replies import Asked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIN_RATE = "fine-tuned / (fine-tuned + base + tie)"
 """What the win rate is: the share of judged pairs whose candidate was preferred in both orders; what was not judged stands beside it."""
@@ -77,19 +80,16 @@ def _reason(first: Opinion, second: Opinion) -> str:
     return "; ".join(f"{order}: {each.reason}" for order, each in zip(_ORDERS, (first, second), strict=True) if each.reason)
 
 
-def figures(rows: Sequence[results.Verdict]) -> dict[str, Any]:
-    """Counts per verdict, the win rate with its interval (clustered by question), flips, tokens and cost."""
-    import pandas as pd
-
+def figures(table: "pd.DataFrame") -> dict[str, Any]:
+    """Counts per verdict, the win rate with its interval (clustered by question), flips, tokens and cost. `table`: rows of verdicts.csv."""
     from core import judging
     from core.judge import measures
 
-    table = pd.DataFrame(rows)
-    counts = Counter(row.verdict for row in rows)
+    counts = Counter[str](table["verdict"].value_counts().to_dict())
     rate = judging.win_rates(table).iloc[0]
     flipped, judged = measures.flips(table), int(rate["n"])
     return {
-        "pairs": len(rows),
+        "pairs": len(table),
         "judged": judged,
         "counts": {word: counts[word] for word in WORDS},
         "win_rate": float(rate["win_rate"]) if judged else None,
@@ -101,8 +101,8 @@ def figures(rows: Sequence[results.Verdict]) -> dict[str, Any]:
         "not_asked": counts["not asked"],
         "flips": round(flipped.value * flipped.n) if flipped.n else 0,
         "flip_rate": flipped.value if flipped.n else None,
-        "tokens": total(row.tokens for row in rows),
-        "cost": total(row.cost for row in rows),
+        "tokens": _sum(table["tokens"], int),
+        "cost": _sum(table["cost"], float),
     }
 
 
@@ -117,6 +117,11 @@ def summary(judge: str, base: str, candidate: str, found: dict[str, Any]) -> str
         f"{found['win_rate']:.1%} (95 % interval {found['win_rate_low']:.1%} to {found['win_rate_high']:.1%}); "
         f"{counts['base']} for {base}, {counts['tie']} ties, {found['flips']} changed with the order, {beside}."
     )
+
+
+def _sum(column: "pd.Series", kind: type) -> Any:
+    known = column.dropna()
+    return kind(known.sum()) if len(known) else None
 
 
 def total(values: Iterable[Any]) -> Any:

@@ -105,7 +105,7 @@ def _check(members: Sequence[Parent], categories: Sequence[Sequence[str]], datas
                     "tell them apart. Leave one out, or say router=arrow."
                 )
             taken[category] = member.name
-            if not dataset.groups.get((category, "train")):
+            if category not in dataset.categories or not len(dataset.groups[category, "train"]):
                 raise UserError(
                     f"Category '{category}' of the adapter '{member.name}' has no train row in '{dataset.name}', so nothing says which "
                     "questions lead there. Name the dataset that the adapter was trained on, or leave the adapter out."

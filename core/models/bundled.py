@@ -68,7 +68,7 @@ def _convert(source: Path, folder: Path) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Wait for other processes that convert the same model."""
+    """Wait for other processes that make the same thing."""
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

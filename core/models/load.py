@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils.logging import disable_progress_bar
 
-from core import paths
+from core import paths, store
 from core.data.prompt import FALLBACK_TEMPLATE
 from core.errors import UserError
 from core.models import bundled, hub
@@ -111,6 +111,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 def content_hash(folder: Path) -> str:
     """sha256 over the bytes of the weight files, in the order of their names, remembered by size and time of change."""
+    store.need(folder)
     files = sorted(folder.glob("*.safetensors"))
     key = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     memory = paths.cache() / "hashes" / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
@@ -219,6 +220,7 @@ def _checked(folder: Path) -> Path:
     if not (folder / "config.json").exists():
         what = "an adapter, no base model" if (folder / "adapter_config.json").exists() else "no model folder: it has no config.json"
         raise UserError(f"{folder} is {what}. Give a folder with config.json, *.safetensors and a tokenizer.")
+    store.need(folder)
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
         why = f"only pickled weights ({pickled[0]}), which can run code when loaded" if pickled else "no weights"

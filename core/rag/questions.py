@@ -104,8 +104,8 @@ def _judged(asked: list[Asked], config: RagConfig) -> list[Asked]:
 def _of_file(name: str) -> list[Asked]:
     table = formats.load(name)
     if table.dropped:
-        reason, places = next(iter(table.dropped.items()))
-        raise UserError(f"{table.place.capitalize()} {places[0]} of '{name}' can't be read: {reason}. Mend or delete it.")
+        reason, drop = next(iter(table.dropped.items()))
+        raise UserError(f"{table.place.capitalize()} {drop.places[0]} of '{name}' can't be read: {reason}. Mend or delete it.")
     return [_asked(record, f"{table.place} {place}", name, number) for number, (place, record) in enumerate(table.records, 1)]
 
 

@@ -20,6 +20,7 @@ def seen(questions: Sequence[str], models: Iterable[Model], say: Callable[[str],
     An adapter that doesn't say, or whose data is gone, is named to the person.
     """
     folders = dict.fromkeys(folder for model in models for part in model.folders for folder in _ancestors(part))
+    asked = {normalise(question) for question in questions}
     trained: dict[tuple[tuple[str, Any], ...], set[str]] = {}
     unknown = []
     for folder in folders:
@@ -29,7 +30,9 @@ def seen(questions: Sequence[str], models: Iterable[Model], say: Callable[[str],
             continue
         key = tuple((name, config.get(name)) for name in _READING)
         try:
-            trained.setdefault(key, {normalise(row.question) for row in read(DataConfig(**dict(key))).select("train")})
+            if key not in trained:
+                rows = read(DataConfig(**dict(key))).select("train")
+                trained[key] = {question for row in rows if (question := normalise(row.question)) in asked}
         except UserError:
             unknown.append(folder.name)
     if unknown:

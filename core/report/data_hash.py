@@ -30,7 +30,10 @@ class DataHash:
     @cached_property
     def sha256(self) -> str:
         """Of the file as it is now; empty where there is none."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else ""
+        if not self.file:
+            return ""
+        with self.file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @cached_property
     def rows(self) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from core import console, judged_runs, judging, paths, queries, results, runs, verdict_table
+from core import console, judged_runs, judging, paths, queries, results, runs
 from core.config import ReportConfig
 from core.errors import UserError
 from core.judge import arena
 from core.queries import Evaluation
 from core.runs import Run
 from core.verdict_findings import Judged
+from core.verdict_table import VerdictTable
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class JudgedRun:
 
     run: Run
     rows: pd.DataFrame
-    """verdicts.csv, made `ready`."""
+    """verdicts.csv, every pair with its id."""
     card: pd.DataFrame
     """audit.csv."""
     judges: dict[str, Judged]
@@ -31,7 +32,7 @@ class JudgedRun:
     @classmethod
     def read(cls, run: Run) -> "JudgedRun":
         """Its tables; the audit of a run that has none is worked out now."""
-        rows = verdict_table.ready(results.read(run.path / "verdicts.csv", results.Verdict))
+        rows = VerdictTable.opened(run.path / "verdicts.csv").everything()
         file = run.path / "audit.csv"
         card = results.read(file, results.AuditFigure) if file.exists() else judged_runs.audited(rows)
         return cls(run, rows, card, judged_runs.by_judge(rows, card))

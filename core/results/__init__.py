@@ -20,7 +20,7 @@ from core.results.rag import (
     Retrieved,
     Support,
 )
-from core.results.table import Row, append, parse, read, write
+from core.results.table import Row, append, chunks, parse, read, write
 from core.results.training import DataRow, Leak, Step, Token, ValidationRow
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "Verdict",
     "Vote",
     "append",
+    "chunks",
     "parse",
     "read",
     "write",

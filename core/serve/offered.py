@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core import adapter, paths, peft_config, routing
+from core import adapter, paths, peft_config, routing, store
 from core.config import MergeConfig
 from core.errors import UserError
 from core.routing import Route
@@ -79,6 +79,7 @@ def _read(engine: Computing, folder: Path, digest: str) -> Route:
 
 
 def _folders() -> Iterator[Path]:
+    store.refresh()
     for root in (paths.adapters(), paths.merged_adapters()):
         for file in sorted(root.glob(f"*/{peft_config.CONFIG}")):
             if not routing.is_route(file.parent) and file.parent.name.isprintable():  # bytes that are no UTF-8 can't be sent

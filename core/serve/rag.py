@@ -172,7 +172,7 @@ class Library:
 
 def plan(engine: Engine, asked: RagAsked) -> Plan:
     """Who answers. Raises UserError for what can't be mixed, or a folder that isn't there."""
-    if not paths.data_file(asked.settings.docs_dir).exists():
+    if paths.is_url(asked.settings.docs_dir) or not paths.data_file(asked.settings.docs_dir).exists():
         raise UserError(f"The documents '{asked.settings.docs_dir}' aren't there. Give a folder, or a corpus.jsonl.")
     return requests.plan(engine, asked.mix)
 

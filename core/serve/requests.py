@@ -92,6 +92,8 @@ def losses(engine: Computing, asked: LossesAsked) -> tuple[list[tuple[Plan, list
     """Each mix that is asked for, with its rows; and, in a sentence, which rows are left out."""
     if asked.categories is not None and len(asked.categories) != len(asked.mixes):
         raise UserError(f"{len(asked.categories)} lists of categories were given for {len(asked.mixes)} mixes. Give one, or null, per mix.")
+    if paths.is_url(asked.data):
+        raise UserError(f"The engine reads files of its own machine, and '{asked.data[:80]}' is an address. Give a path.")
     columns = asked.model_dump(include={"question_column", "answer_column", "category_column", "system_prompt", "max_seq_length"})
     with _usable_names():
         file = paths.data_file(asked.data)

@@ -166,7 +166,7 @@ def _launch(config: ServeConfig) -> bool:
         done = subprocess.run(
             [sys.executable, "-m", "core.serve.process", config.model_dump_json()],
             cwd=paths.PROJECT,
-            env={"HF_HUB_DISABLE_PROGRESS_BARS": "1"} | os.environ | {"LYCEUM_HOME": str(paths.home()), "PYTHONUNBUFFERED": "1"},
+            env={"HF_HUB_DISABLE_PROGRESS_BARS": "1"} | os.environ | paths.environment() | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

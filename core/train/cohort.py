@@ -4,19 +4,23 @@ Nothing of a member depends on the others, so training together and apart are th
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from core import paths
 from core.config import TrainConfig
 from core.data.batches import row_order
 from core.data.prompt import Encoded, Prompter
-from core.data.read import QA, Dataset
+from core.data.read import QA, Dataset, Progress
 from core.errors import UserError
+from core.train import token_store
 from core.wording import listed
 
 Role = Literal["own", "pooled"]
+Encoder = Callable[[str, Sequence[str]], tuple[Sequence[Encoded], Sequence[QA]]]
+"""Token ids and texts of the rows of a split of some categories."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,12 @@ class Member:
     name: str
     role: Role
     categories: tuple[str, ...]
-    train: list[Encoded]
-    validation: list[Encoded]
-    validation_rows: list[QA]
+    train: Sequence[Encoded]
+    validation: Sequence[Encoded]
+    validation_rows: Sequence[QA]
     config: TrainConfig
+    _orders: "dict[int, array[int]]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The order of the rows in the epoch that goes on."""
 
     @property
     def rows_per_step(self) -> int:
@@ -50,7 +56,10 @@ class Member:
     def batch(self, step: int) -> list[Encoded]:
         """The rows of optimiser step `step`, counted from 0."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = row_order(len(self.train), epoch, self.config.seed)
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = row_order(len(self.train), epoch, self.config.seed)
+        order = self._orders[epoch]
         return [self.train[row] for row in order[place * self.rows_per_step : (place + 1) * self.rows_per_step]]
 
     def learning_rate(self, step: int) -> float:
@@ -69,13 +78,20 @@ class Member:
         return (step + 1) % self.steps_per_epoch == 0 or step + 1 == self.total_steps
 
 
-def gather(config: TrainConfig, dataset: Dataset, prompter: Prompter) -> tuple[list[Member], list[str]]:
-    """The members that `config.categories` asks for, and what a person should know about those left out or cut."""
+def gather(
+    config: TrainConfig, dataset: Dataset, prompter: Prompter, progress: Progress = lambda done, total: None
+) -> tuple[list[Member], list[str]]:
+    """The members that `config.categories` asks for, and what a person should know about those left out or cut.
+
+    `progress` hears of the rows of a large dataset, whose tokens are kept on disk when they are made for the first time.
+    """
     notes: list[str] = []
     members = []
-    for role, categories in _groups(config, dataset):
-        train, _ = _encode(dataset.select("train", categories), prompter)
-        validation = _encode(dataset.select("validation", categories), prompter)
+    groups = _groups(config, dataset)
+    encoded = _encoder(dataset, [category for _, categories in groups for category in categories], prompter, progress)
+    for role, categories in groups:
+        train, _ = encoded("train", categories)
+        validation = encoded("validation", categories)
         if train:
             members.append(Member(_name(config, role, categories), role, categories, train, *validation, config))
         elif config.categories == ("each",):
@@ -134,6 +150,13 @@ def _name(config: TrainConfig, role: Role, categories: tuple[str, ...]) -> str:
         return paths.check_model_name(f"{group}-{config.method}", "adapter")
     single = config.categories == ("pooled",) or (config.categories != ("each",) and len(config.categories) == 1)
     return paths.check_model_name(config.name if single else f"{config.name}-{group}", "adapter")
+
+
+def _encoder(dataset: Dataset, categories: Sequence[str], prompter: Prompter, progress: Progress) -> Encoder:
+    """Encodes splits of these categories, in memory or on disk as the rows are."""
+    if dataset.folder:
+        return token_store.opened(dataset, categories, prompter, progress).rows
+    return lambda split, some: _encode(dataset.select(split, some), prompter)
 
 
 def _encode(rows: Sequence[QA], prompter: Prompter) -> tuple[list[Encoded], list[QA]]:

@@ -21,6 +21,7 @@ from core.data.packing import micro_batches
 from core.runs import Workspace
 from core.train.cohort import Member
 from core.train.speed import Speed
+from core.train.token_store import lengths
 
 Part = tuple[list[int], float]
 """Rows of one forward and backward pass, and what they count: 1, or 0 in a process that only keeps step with one that has more."""
@@ -177,4 +178,4 @@ def laid_out_as(tensor: Tensor, like: Tensor) -> Tensor:
 
 def tokens(member: Member) -> int:
     """About how many tokens a member's training takes."""
-    return sum(len(example) for example in member.train) * member.total_steps // member.steps_per_epoch
+    return int(lengths(member.train).sum()) * member.total_steps // member.steps_per_epoch

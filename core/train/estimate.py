@@ -6,6 +6,7 @@ of the resident size of the process, above what it had before the model was load
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -17,6 +18,7 @@ from core.models.memory import available_bytes, stored_bytes
 from core.train.cohort import Member
 from core.train.footprint import Footprint, Setting, footprint, loaded_as
 from core.train.passes import MICRO_BATCH_TOKENS
+from core.train.token_store import lengths
 from core.wording import listed
 
 MB = 1 << 20
@@ -95,7 +97,7 @@ class Estimator:
         dtype = choose_dtype(self.config.precision, self.device)
         self.setting = Setting(AutoConfig.from_pretrained(self.folder), self.device, dtype)
         self.available = available_bytes(self.device)
-        self.longest = max(len(row) for member in self.members for row in member.train)
+        self.longest = max(int(lengths(member.train).sum(axis=1).max()) for member in self.members)
         self._traced: dict[Choice, Footprint] = {}
 
     def footprint(self, choice: Choice) -> Footprint:
@@ -222,9 +224,21 @@ class Estimator:
 
 def _cut(members: Sequence[Member], length: int) -> list[Member]:
     """Members whose rows have at most so many tokens."""
-    return [replace(each, train=_shortened(each.train, length), validation=_shortened(each.validation, length)) for each in members]
+    return [replace(each, train=_Shortened(each.train, length), validation=_Shortened(each.validation, length)) for each in members]
 
 
-def _shortened(rows: Sequence[Encoded], length: int) -> list[Encoded]:
-    """At least one answer token stays, so that the row counts."""
-    return [Encoded(row.prompt[: length - 1], row.answer[: max(1, length - len(row.prompt))], True) for row in rows]
+@dataclass(frozen=True)
+class _Shortened(Sequence[Encoded]):
+    """Rows of at most so many tokens. At least one answer token stays, so that the row counts."""
+
+    rows: Sequence[Encoded]
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return _Shortened(self.rows[index], self.length)
+        row = self.rows[index]
+        return Encoded(row.prompt[: self.length - 1], row.answer[: max(1, self.length - len(row.prompt))], True)

@@ -6,7 +6,7 @@ It goes through the real bank, loop and optimiser (core/models/memory.py tells h
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from os.path import commonprefix
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from core.registry import lookup
 from core.train import METHODS
 from core.train.cohort import Member
 from core.train.full import Full, WholeModel
-from core.train.loop import Cohort
+from core.train.loop import VALIDATED_TOGETHER, Cohort
 from core.train.method import Method
 from core.train.passes import Row
 from core.train.speed import training_flops
@@ -205,7 +205,9 @@ def _training_parts(passes: Sequence[Sequence[Member]], tokens: int) -> Iterator
 
 def _validation_parts(passes: Sequence[Sequence[Member]], tokens: int) -> Iterator[list[Row]]:
     for members in passes:
-        yield from _parts([(k, row) for k, member in enumerate(members) for row in member.validation], tokens)
+        every = ((k, row) for k, member in enumerate(members) for row in member.validation)
+        while rows := list(islice(every, VALIDATED_TOGETHER)):
+            yield from _parts(rows, tokens)
 
 
 def _parts(rows: list[Row], tokens: int) -> Iterator[list[Row]]:

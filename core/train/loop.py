@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from core.results import Step
 from core.train.cohort import Member
 from core.train.distributed import ALONE, Team
 from core.train.passes import Passes
+from core.train.token_store import lengths
 from core.train.trained import Trained
 
 LOSS_SCALE = 2.0**16
@@ -29,6 +31,9 @@ LOSS_SCALE = 2.0**16
 
 SAVE_PAUSE = 20
 """A checkpoint is written after at least this many times the seconds that the one before took."""
+
+VALIDATED_TOGETHER = 20_000
+"""Validation rows in memory at a time."""
 
 SCALE_GROWS_AFTER = 2000
 """Steps without overflow after which a loss scale doubles."""
@@ -114,10 +119,11 @@ class Cohort:
 
     def validation_losses(self, members: Iterable[int]) -> dict[int, list[float]]:
         """Total loss of each validation row of the members, in nats."""
-        pairs = [(k, example) for k in members for example in self.members[k].validation]
-        by_member: dict[int, list[float]] = {k: [] for k, _ in pairs}
-        for (k, _), loss in zip(pairs, self.passes.losses(pairs), strict=True):
-            by_member[k].append(loss)
+        every = ((k, example) for k in members for example in self.members[k].validation)
+        by_member: dict[int, list[float]] = {}
+        while pairs := list(islice(every, VALIDATED_TOGETHER)):
+            for (k, _), loss in zip(pairs, self.passes.losses(pairs), strict=True):
+                by_member.setdefault(k, []).append(loss)
         return by_member
 
     def finish(self, k: int) -> None:
@@ -184,7 +190,7 @@ class Cohort:
     def _validate(self, members: Sequence[int]) -> dict[int, float]:
         """Mean loss of an answer token over each member's validation rows."""
         losses = self.validation_losses(members)
-        return {k: sum(own) / sum(len(example.answer) for example in self.members[k].validation) for k, own in losses.items()}
+        return {k: sum(own) / int(lengths(self.members[k].validation)[:, 1].sum()) for k, own in losses.items()}
 
     def _advance(self, k: int, epoch_ended: bool, validation_loss: float | None) -> None:
         progress, config = self.progress[k], self.members[k].config

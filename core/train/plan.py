@@ -14,6 +14,7 @@ from core.train.cohort import Member, gather
 from core.train.estimate import Choice, Estimate, Estimator
 from core.train.footprint import counted
 from core.train.speed import matrix_peak
+from core.train.token_store import lengths
 from core.wording import count, duration
 
 SHARE_OF_PEAK = 0.5
@@ -25,7 +26,8 @@ SAME_SPEED = ("base_model", "method", "device", "precision", "quantization")
 def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     """Say what training `config` takes: parameters, rows, steps, memory and time. Nothing is trained or written but this run."""
     prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, config.max_seq_length)
-    members, notes = gather(config, read(config), prompter)
+    rows = read(config, lambda done, total: workspace.progress(done, total, "rows", "reading"))
+    members, notes = gather(config, rows, prompter, lambda done, total: workspace.progress(done, total, "rows", "making tokens"))
     for note in [*prompter.notes(), *notes]:
         workspace.say(note)
     work = _work(members)
@@ -56,8 +58,9 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
 def _work(members: Sequence[Member]) -> dict[str, int]:
     """What all optimiser steps go through."""
     passes = [member.total_steps / member.steps_per_epoch for member in members]
-    tokens = sum(epochs * sum(map(len, member.train)) for epochs, member in zip(passes, members, strict=True))
-    answers = sum(epochs * sum(len(row.answer) for row in member.train) for epochs, member in zip(passes, members, strict=True))
+    counts = [lengths(member.train).sum(axis=0).tolist() for member in members]
+    tokens = sum(epochs * (prompts + answers) for epochs, (prompts, answers) in zip(passes, counts, strict=True))
+    answers = sum(epochs * answers for epochs, (_, answers) in zip(passes, counts, strict=True))
     rows, steps = sum(len(member.train) for member in members), sum(member.total_steps for member in members)
     return {"rows": rows, "steps": steps, "tokens": round(tokens), "answer_tokens": round(answers)}
 

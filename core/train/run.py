@@ -1,6 +1,7 @@
 """Train what a config asks for: cohorts as large as memory allows, one after another, and the tables of the run."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def run(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     everyone = distributed.everyone()
     lookup(METHODS, "tuning method", config.method).load()(config)
     prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, config.max_seq_length)
-    members, notes = gather(config, read(config), prompter)
+    tell = partial(_tell_rows, workspace)
+    members, notes = gather(config, read(config, tell), prompter, tell)
     _check_names(members, config, workspace)
     if everyone.leads:
         for note in [*prompter.notes(), *notes]:
@@ -60,6 +62,11 @@ def _train(members: Sequence[Member], workspace: Workspace, everyone: Team) -> t
     part = begin(hands.members[everyone.rank], hands.workspace(everyone.rank), hands.team(everyone))
     part.train_all()
     return hands.finished(), distributed.together(part.speed(everyone.leads), everyone), peak_mb(part.base.device)
+
+
+def _tell_rows(workspace: Workspace, done: int, total: int) -> None:
+    """Of a large dataset, which is read and tokenised once."""
+    workspace.progress(done, total, "rows", "reading")
 
 
 def _shelf(config: TrainConfig) -> Path:

@@ -7,10 +7,20 @@ import sys
 from core import paths
 
 LIGHT = [
-    *("__main__", "config", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results"),
+    *("__main__", "config", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results", "store"),
     *("runs", "stats", "study", "study_plan", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
     *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
-    *("judging", "judge.expected", "pair_metrics", "verdict_findings", "verdict_table", "word_diff", "word_overlap"),
+    *(
+        "judging",
+        "judge.expected",
+        "pair_metrics",
+        "verdict_findings",
+        "verdict_index",
+        "verdict_table",
+        "text_search",
+        "word_diff",
+        "word_overlap",
+    ),
     *("guide", "lora_size", "model_shapes", "peft_config"),
     *("judged_runs", "model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
     *("serve", "serve.resident", "serve.client", "serve.process", "serve.names"),
@@ -28,7 +38,20 @@ CHARTS = [
     "guide_charts",
     "guide_findings",
 ]
-HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "bert_score", "accelerate", "streamlit", "ray")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "bitsandbytes",
+    "bert_score",
+    "accelerate",
+    "streamlit",
+    "ray",
+    "duckdb",
+    "fsspec",
+    "s3fs",
+)
 
 
 def loaded(modules):
@@ -60,6 +83,11 @@ def test_the_light_half_takes_little_more_than_the_libraries_it_stands_on():
     """Held against them turn by turn, until a turn that no other process disturbed."""
     turns = (seconds(importing(LIGHT)) / seconds("import pandas, pydantic, httpx") for _ in range(9))
     assert any(turn < 1.6 for turn in turns)
+
+
+def test_a_store_loads_its_libraries_when_it_is_asked():
+    found = loaded(["store.incoming", "store.publish", "store.running", "store.data"])
+    assert found == []
 
 
 def test_charts_draw_without_torch():

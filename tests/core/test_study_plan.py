@@ -63,7 +63,7 @@ def test_the_pace_is_that_of_earlier_runs_here(home, tmp_path):
 
 def test_of_many_small_categories_those_are_taken_that_can_be_examined(home, tmp_path):
     made = planned(tmp_path, [row for number in range(60) for row in rows(f"subject {number}", 5)])
-    assert len(made.trained) == 8 and all(made.dataset.groups[name, "test"] for name in made.trained)
+    assert len(made.trained) == 8 and all(len(made.dataset.groups[name, "test"]) for name in made.trained)
 
 
 def test_a_category_called_merged_has_its_adapter_and_the_merge_another_name(home, tmp_path):

@@ -54,6 +54,13 @@ def app_and_engine(base: Path, fill: Callable[[], object], **variables: Path) ->
     app.end()
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass(frozen=True)
 class App:
     """The app in a process of its own, in the environment that it was started in."""
@@ -64,9 +71,7 @@ class App:
     @classmethod
     def start(cls, *options: str, said: int | IO[bytes] = subprocess.DEVNULL) -> "App":
         """On a free port, with Streamlit's options; it isn't waited for. `said`: where its output goes."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.headless", "true"]
         process = subprocess.Popen([*command, *options], cwd=APP.parent, stdout=said, stderr=said)
         return cls(f"http://127.0.0.1:{port}", process)

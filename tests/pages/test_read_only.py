@@ -13,10 +13,11 @@ import httpx
 import psutil
 import pytest
 
-from core import paths, read_only, results, runs, verdict_table
+from core import paths, read_only, runs
 from core.jobs import locks
 from core.judge import votes
 from core.verbs import VERBS
+from core.verdict_table import VerdictTable
 from tests.core.test_read_only import tree
 from tests.pages import sample, sample_rag
 from tests.pages.browsing import App
@@ -166,8 +167,7 @@ def test_strangers_read_neither_names_nor_folders_nor_keys(open_page: Open, home
     judged = sample.judge()
     asked = {**judged.config, "base_url": "http://ada:secret99@judge.example/v1?key=1", "data": "/srv/ada/my.csv"}
     runs.update(judged.run_id, config=asked)
-    rows = verdict_table.ready(results.read(judged.path / "verdicts.csv", results.Verdict))
-    votes.vote_openly(dict(rows.iloc[0]), "Ada Lovelace", "tie")
+    votes.vote_openly(dict(VerdictTable.opened(judged.path / "verdicts.csv").row(0)), "Ada Lovelace", "tie")
 
     def told() -> dict[str, str]:
         shown = {"overview": words(open_page("overview")), "people": words(open_page("judge", look="people", open="0"))}

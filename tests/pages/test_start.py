@@ -1,6 +1,13 @@
 """The wizard: an unknown file with column names of its own becomes a study, told before it begins."""
 
+from pathlib import Path
+
+import pytest
+
 from core import paths, runs, uploads
+from core.config import DataConfig
+from core.data import formats
+from core.data.read import read
 from tests.pages.conftest import Open
 
 ROWS = [(n, f"Wie lautet Regel {n}?", f"Regel {n} lautet, dass alle {n} Gäste zahlen.", "Hotel" if n % 2 else "Küche") for n in range(120)]
@@ -77,3 +84,21 @@ def test_a_name_that_is_taken_is_said_beside_the_form_and_another_one_can_be_typ
 def test_half_a_character_in_a_text_does_not_break_the_preview(open_page: Open) -> None:
     at = open_page("start", data=keep("half.json", '[{"question": "What is \\ud800?", "answer": "\\udfff", "category": "a"}]'))
     assert not at.exception and at.dataframe[0].value["question"].tolist() == ["What is ??"]
+
+
+def test_a_large_file_is_read_by_a_job_before_it_is_planned(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LYCEUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(formats, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(formats, "SAMPLE", 50)
+    lines = ["nr;Frage;Antwort;Bereich", *(";".join(map(str, row)) for row in ROWS)]
+    name = keep("Viel.csv", "\n".join(lines))
+    at = open_page("start", data=name)
+    assert not at.exception and not at.error and len(at.dataframe) == 1, "no plan yet"
+    at.button(key="start.read").click().run()
+    (run,) = runs.listing("data")
+    assert run.config["data"] == name and run.config["category_column"] == "Bereich"
+    assert not [each for each in at.button if each.key == "start.read"]
+    read(DataConfig(**run.config))
+    runs.update(run.run_id, status="done")
+    at = open_page("start", data=name)
+    assert not at.exception and any("120 rows in 2 categories" in said.value.replace("\\", "") for said in at.markdown)

@@ -3,17 +3,19 @@
 import csv
 import json
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import UserError
 from core.judge.formats import FORMATS
 from core.wording import count
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Content = list[dict[str, Any]] | dict[str, Any]
+PIECE = 10_000
+"""Records of a CSV file that are held at once."""
 _LONGEST_CELL = 2**31 - 1
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -22,18 +24,36 @@ def read(path: Path) -> Content:
     """The records of a file, or the object that it holds. Raises UserError when it can't be read or holds nothing."""
     import pandas as pd
 
-    try:
+    with _told(path):
         if path.suffix.lower() in (".csv", ".parquet"):
             content: Any = (pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)).to_dict("records")
         else:
             content = _json(path.read_text(encoding="utf-8-sig"), path.suffix.lower() == ".jsonl")
-    except (ValueError, OSError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else _first_line(error)
-        raise UserError(f"{path} can't be read ({why}). Give a JSON, JSONL, CSV or Parquet file in UTF-8.") from None
     records = content if isinstance(content, list) else [content]
     if not records or not all(isinstance(each, dict) for each in records):
         raise UserError(f"{path} holds no records (a list of objects, or lines of them), so there is nothing to read. Give another file.")
     return content  # type: ignore[no-any-return]
+
+
+def stream(path: Path) -> tuple[Content, Iterable[dict[str, Any]] | dict[str, Any]]:
+    """What begins a file (its first record, or the object that it is), and the whole; records of a CSV file come piece by piece.
+
+    Raises UserError as `read` does.
+    """
+    if path.suffix.lower() != ".csv":
+        content = read(path)
+        return (content if isinstance(content, dict) else content[:1]), content
+    records = _records(path)
+    first = next(records, None)
+    if first is None:
+        return read(path), []  # says that it holds none
+    return [first], chain([first], records)
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    with _told(path):
+        for piece in _csv(path, PIECE):
+            yield from piece.to_dict("records")
 
 
 def format_of(content: Content, path: Path) -> str:
@@ -66,11 +86,22 @@ def check_csv(path: Path) -> None:
                 )
 
 
-def _csv(path: Path) -> "pd.DataFrame":
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Within: what speaks against the file becomes a UserError."""
+    try:
+        yield
+    except (ValueError, OSError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else _first_line(error)
+        raise UserError(f"{path} can't be read ({why}). Give a JSON, JSONL, CSV or Parquet file in UTF-8.") from None
+
+
+def _csv(path: Path, piece: int | None = None) -> Any:
+    """The table; with `piece` an iterator of tables of so many rows."""
     import pandas as pd
 
     check_csv(path)
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=piece)
 
 
 def _json(text: str, lines: bool) -> Any:

@@ -1,5 +1,6 @@
 """verdicts.csv of a Lyceum somewhere else, or made by hand in its columns."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,9 +14,12 @@ _NUMBERS = {"tokens": int, "seconds": float, "repeat": int, "cost": float}
 _NEEDED = {"seconds": 0.0, "repeat": 0}
 
 
-def verdicts(content: list[dict[str, Any]]) -> list[Verdict]:
-    """Rows as they stand; missing columns are empty, a missing pair id is made from the content. Unknown words are unparsed."""
-    return list(each(content, lambda record: [_row(record)]))
+def verdicts(content: Iterable[dict[str, Any]]) -> Iterator[Verdict]:
+    """Rows as they stand, one after the other, so that no large file is held.
+
+    Missing columns are empty, a missing pair id is made from the content. Unknown words are unparsed.
+    """
+    return each(content, lambda record: [_row(record)])
 
 
 def _row(record: dict[str, Any]) -> Verdict:

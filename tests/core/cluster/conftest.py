@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ STORE = 100_000_000
 
 
 class Cluster:
-    """Nodes by name, 'head' among them: each a `ray start --block` that leads a process group of its own."""
+    """Nodes by name, 'head' among them: each a `ray start --block` that is started again when it ends, as Kubernetes or systemd would."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -57,8 +58,9 @@ class Cluster:
 
     def _start(self, name: str, *options: str) -> None:
         words = [str(RAY), "start", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--object-store-memory={STORE}"]
+        again = f"while true; do {shlex.join([*words, *options])}; sleep 1; done"
         with (self.folder.parent / f"{name}.log").open("ab") as log:
-            self.nodes[name] = subprocess.Popen([*words, *options], stdout=log, stderr=log, start_new_session=True, env=_environment())
+            self.nodes[name] = subprocess.Popen(["bash", "-c", again], stdout=log, stderr=log, start_new_session=True, env=_environment())
 
 
 def _environment() -> dict[str, str]:

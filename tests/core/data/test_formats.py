@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 
 from core.config import DataConfig
+from core.data import formats
 from core.data.read import Dataset, read
 from core.errors import UserError
 
 ROWS = [{"question": f"What is {n}?", "answer": f"It is {n}.", "category": "numbers"} for n in ("one", "two", "three")]
 HEADER = "question,answer,category\n"
+
+
+@pytest.fixture(autouse=True, params=["in memory", "on disk"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All that is true of small sources is true of large ones."""
+    monkeypatch.setenv("LYCEUM_CACHE", str(tmp_path / "cache"))
+    if request.param == "on disk":
+        monkeypatch.setattr(formats, "LARGE_BYTES", -1)
 
 
 def given(folder: Path, name: str, content: str | bytes, **config: Any) -> Dataset:

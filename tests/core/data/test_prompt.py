@@ -73,3 +73,10 @@ def test_where_a_template_takes_no_system_message_it_opens_the_first_turn(tiny_b
     assert strict.decode(prompter.conversation(TURNS[:1])) == "[user] Be terse. "
     with pytest.raises(UserError, match=r"refuses these messages \(roles must alternate\). Let user and assistant take turns"):
         prompter.conversation(TURNS[1:2] * 2)
+
+
+def test_lengths_are_those_of_the_encoded_rows(tiny_base: Path) -> None:
+    rows = [("What is a railroad?", "A device.", "x"), ("😀", "", "y"), ("How? " * 50, "So. " * 70, "z")]
+    for prompter in (Prompter(load_tokenizer(str(tiny_base)), system, 10**6) for system in (None, "You are a {category}.")):
+        assert prompter.lengths(rows) == [(len(each.prompt), len(each.answer)) for each in prompter.encode_all(rows)]
+    assert prompter.lengths([]) == []

@@ -92,8 +92,9 @@ def test_own_is_the_adapter_of_the_questions_category(base, generators):
 
 
 def test_a_broken_off_grid_goes_on_and_asks_nothing_twice(base, generators, monkeypatch):
-    monkeypatch.setattr(ask, "UNIT_ROWS", 10)
-    whole = filled(base, generators, probes(10), workspace())
+    monkeypatch.setattr(ask, "UNIT_BATCHES", 1)
+    few = {"batch_size": 10}
+    whole = filled(base, generators, probes(10), workspace(), **few)
     broken = workspace()
     asked = []
 
@@ -106,12 +107,12 @@ def test_a_broken_off_grid_goes_on_and_asks_nothing_twice(base, generators, monk
     original = Kept.add
     monkeypatch.setattr(Kept, "add", add)
     with pytest.raises(KeyboardInterrupt):
-        filled(base, generators, probes(10), broken)
-    resumed = filled(base, generators, probes(10), broken)
+        filled(base, generators, probes(10), broken, **few)
+    resumed = filled(base, generators, probes(10), broken, **few)
     assert len(asked) == 4 + 3, "six units: three were kept, and one broke off"
     wanted = [(each.answer.model, each.answer.question_id, each.answer.prediction, each.reference_loss) for each in whole]
     assert [(each.answer.model, each.answer.question_id, each.answer.prediction, each.reference_loss) for each in resumed] == wanted
-    again = filled(base, generators, probes(10), broken)
+    again = filled(base, generators, probes(10), broken, **few)
     assert len(asked) == 7
     assert [each.answer.prediction for each in again] == [each.answer.prediction for each in whole]
 
