@@ -24,8 +24,6 @@ from core.models.bundled import locked
 
 _FORMAT = "1"
 _CHUNK = 1000
-_LOOKS = 1000
-"""Rows looked at before their memory is given back."""
 SPLITS = ("train", "validation")
 
 
@@ -76,13 +74,10 @@ class TokenStore:
         [file] = folder.glob("ids.*")
         self._mapped = mapped.opened(file)
         self._ids = self._mapped.array(file.suffix[1:])
-        self._looks = 0
 
     def row(self, place: int) -> Encoded:
         """One row, by its place in the store."""
-        self._looks += 1
-        if self._looks % _LOOKS == 0:
-            self._mapped.rest()
+        self._mapped.look()
         prompt, answer = self.lengths[place].tolist()
         end = int(self._ends[place])
         ids = self._ids[end - prompt - answer : end].tolist()
