@@ -11,15 +11,26 @@ import numpy.typing as npt
 from core import paths
 
 
+_LOOKS = 1000
+"""Looks at single places before the memory is given back: each brings some 64 kB in."""
+
+
 class Mapped:
     """A file in memory, of which only what is looked at takes any. Its descriptor may be closed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._looks = 0
 
     def array(self, kind: npt.DTypeLike) -> npt.NDArray[Any]:
         """All of it as numbers."""
         return np.frombuffer(self.bytes, kind)
+
+    def look(self) -> None:
+        """To be said before each look at a single place."""
+        self._looks += 1
+        if self._looks % _LOOKS == 0:
+            self.rest()
 
     def rest(self) -> None:
         """Give back the memory of what was looked at; it is read again when it is looked at again."""

@@ -30,8 +30,8 @@ _PAIRS = 1 << 21
 """Candidate pairs that are looked at together."""
 _OWN_ROWS = 1 << 16
 """Held-out rows that are looked at together."""
-_COMPARED = 1 << 16
-"""Signatures compared at once."""
+_COMPARED = 1 << 12
+"""Signatures compared at once, before the memory of those that were looked at is given back."""
 _KNOWN_WORDS = 1 << 19
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")
 """A word; in Chinese and Japanese, a character."""
@@ -90,13 +90,12 @@ class Fingerprints:
 
     def jaccard(self, one: int, other: int) -> float:
         """The similarity of two rows' sets of words."""
-        a, b = (set(self._words[self._ends[row - 1] if row else 0 : self._ends[row]].tolist()) for row in (one, other))
+        a, b = self._own(one), self._own(other)
         return len(a & b) / len(a | b)
 
-    def rest(self) -> None:
-        """Give back the memory of what was looked at."""
-        self._words_file.rest()
-        self._bytes_file.rest()
+    def _own(self, row: int) -> set[int]:
+        self._words_file.look()
+        return set(self._words[self._ends[row - 1] if row else 0 : self._ends[row]].tolist())
 
     def candidates(self, held_out: Ints, pool: Ints) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
         """Held-out rows and rows of the pool that share a band with them, and the share of hashes in which each pair agrees.
@@ -111,17 +110,23 @@ class Fingerprints:
             if len(own):
                 agreement = self._agreement(held_out[first:last], own, other)
                 yield held_out[first + own], other, agreement
-                self.rest()
 
     def _agreement(self, rows: Ints, own: Ints, other: Ints) -> npt.NDArray[np.float32]:
         """Of each pair: rows[own] and other. The others are gone through in the order of the file."""
-        signatures, found = self._bytes[rows], np.empty(len(own), np.float32)
-        order = np.argsort(other, kind="stable")
-        for start in range(0, len(order), _COMPARED):
-            part = order[start : start + _COMPARED]
-            found[part] = (self._bytes[other[part]] == signatures[own[part]]).mean(axis=1, dtype=np.float32)
-            self._bytes_file.rest()
+        signatures = np.concatenate([self._signatures(part) for part in _parts(rows)])
+        found = np.empty(len(own), np.float32)
+        for part in _parts(np.argsort(other, kind="stable")):
+            found[part] = (self._signatures(other[part]) == signatures[own[part]]).mean(axis=1, dtype=np.float32)
         return found
+
+    def _signatures(self, rows: Ints) -> npt.NDArray[np.uint8]:
+        found = self._bytes[rows]
+        self._bytes_file.rest()
+        return found
+
+
+def _parts(numbers: Ints) -> Iterator[Ints]:
+    return (numbers[start : start + _COMPARED] for start in range(0, len(numbers), _COMPARED))
 
 
 class _Buckets:

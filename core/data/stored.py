@@ -23,8 +23,6 @@ from core.data.split import SPLITS
 
 BATCH = 4096
 """Rows of the Arrow file that are written and read together."""
-_LOOKS = 1000
-"""Single rows looked at before their memory is given back."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +136,10 @@ class _File:
         self._categories = categories
         self._mapped = mapped.opened(folder / "rows.arrow")
         self._reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._mapped.bytes)))
-        self._looks = 0
 
     def row(self, place: int) -> QA:
         """One row."""
-        self._looks += 1
-        if self._looks % _LOOKS == 0:
-            self._mapped.rest()
+        self._mapped.look()
         batch = self._reader.get_batch(place // BATCH)
         return self._qa(place, *(column[place % BATCH].as_py() for column in batch.columns))
 

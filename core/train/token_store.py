@@ -24,8 +24,6 @@ from core.models.bundled import locked
 
 _FORMAT = "1"
 _CHUNK = 1000
-_LOOKS = 1000
-"""Rows looked at before their memory is given back."""
 SPLITS = ("train", "validation")
 
 
@@ -105,13 +103,10 @@ class TokenStore(Tokens):
         [file] = folder.glob("ids.*")
         self._mapped = mapped.opened(file)
         super().__init__(self._mapped.array(file.suffix[1:]), np.load(folder / "lengths.npy"), np.load(folder / "cut.npy"))
-        self._looks = 0
 
     def row(self, place: int) -> Encoded:
         """One row, by its place in the store."""
-        self._looks += 1
-        if self._looks % _LOOKS == 0:
-            self._mapped.rest()
+        self._mapped.look()
         return super().row(place)
 
     def rows(self, split: str, categories: Sequence[str]) -> tuple[TokenRows, Sequence[QA]]:
