@@ -23,7 +23,7 @@ BUCKETS = 512
 SEARCHES_KEPT = 16
 _LONG = 500
 """Characters of a text from which on it makes no regular expression."""
-_MANY = 0.25
+_MANY = 0.7
 """Share of a batch from which on all of it is looked at, which is quicker than taking texts out."""
 
 

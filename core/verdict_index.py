@@ -40,6 +40,8 @@ MARKS = pa.schema(
         ("from_smallest", pa.int64()),
     ]
 )
+DIFFERENCE = "difference.npy"
+"""The column of that name once more: of any few rows at once."""
 GIVEN = "(given)"
 GROUP = 65_536
 """Rows of marks that are read together."""
@@ -73,9 +75,10 @@ def ready(file: Path) -> None:
 
 
 def build(rows: Path, into: Path, said: Said = silent) -> None:
-    """Write the marks of these verdicts, and their texts to search. `rows`: their Parquet folder."""
+    """Write the marks of these verdicts, DIFFERENCE, and their texts to search. `rows`: their Parquet folder."""
     text_search.build(rows, TEXTS, into)
     shared, nth = _shared(rows, said), _nth(rows)
+    np.save(into / DIFFERENCE, shared.candidate_f1 - shared.base_f1)
     marks, start = parquet.Parts(into, MARKS, GROUP), 0
     for piece in parquet.pieces(rows, Verdict.columns()):
         here = slice(start, start + len(piece))

@@ -39,6 +39,8 @@ PEOPLE = (ANY, "voted", "agree", "disagree")
 SORTS = {"file": "place", "largest score difference": "from_largest", "smallest score difference": "from_smallest"}
 """What a sort is called -> the column of marks that it goes by."""
 FOUND_KEPT = 16
+FIRST = 250
+"""Rows of the first pages, which are looked up alone; beyond them all that were found are, with four bytes each, and kept."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class VerdictTable:
         and themes.csv."""
         self._rows, self._marks = rows, parquet.files(index)
         self._texts = text_search.Texts(index)
+        self._difference = np.load(index / verdict_index.DIFFERENCE, mmap_mode="r")
         self._beside = {"flag": _flagged(rows, flags), "theme": _themed(self._marks, themes)}
         self.flags, self.themes = (list(dict.fromkeys(each["name"].to_pylist())) for each in self._beside.values())
         self.values = {name: list(self.ask(f"SELECT {name} FROM marks GROUP BY {name} ORDER BY min(place)")[name]) for name in EXACT}
@@ -207,7 +210,7 @@ class VerdictTable:
         return duck.ask(f"{marks} {sql}", {**(values or {}), "marks": self._marks}, tables).to_pandas()
 
     def _shown(self, places: list[int]) -> pd.DataFrame:
-        return self._with(places, LISTED, ["difference"]).rename(columns={"difference": "score_difference"})
+        return parquet.take(self._rows, places, LISTED).assign(score_difference=np.asarray(self._difference[places]))
 
     def _with(self, places: list[int], columns: Sequence[str], more: list[str]) -> pd.DataFrame:
         """Rows of verdicts.csv with columns of marks."""
@@ -255,10 +258,10 @@ class Found:
             self.keep(f"list_contains($judged, verdict) AND {same if wanted == 'agree' else f'NOT {same}'}", judged=list(JUDGED))
 
     def __len__(self) -> int:
-        return self._number
+        return len(self._all) if self._whole else self._number
 
     def __contains__(self, place: int) -> bool:
-        return bool(len(self._ask("place", "AND place = $place", place=place)))
+        return bool((self._all == place).any()) if self._whole else bool(len(self._ask("place", "AND place = $place", place=place)))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.places())
@@ -270,17 +273,27 @@ class Found:
 
     def places(self, most: int | None = None, start: int = 0) -> list[int]:
         """Numbers of the rows, in their order: at most so many, from the one at `start` on."""
-        most = min(most or len(self), len(self) - start)
-        from_end = start > len(self) / 2
-        order = f"ORDER BY {self._sort} {'DESC' if from_end else ''} LIMIT $most OFFSET $start"
-        found: list[int] = self._ask("place", order, most=max(0, most), start=len(self) - start - most if from_end else start)[
-            "place"
-        ].tolist()
-        return found[::-1] if from_end else found
+        if not self._whole and most is not None and start + most <= FIRST:
+            found = self._places("LIMIT $most OFFSET $start", most=most, start=start)
+        else:
+            found = self._all[start : None if most is None else start + most]
+        return [int(place) for place in found]
+
+    @property
+    def _whole(self) -> bool:
+        """Whether all of them are looked up at once: they are known already, or what they are joined with would be joined once more."""
+        return bool(self._tables) or "_all" in vars(self)
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return self._places()
 
     @cached_property
     def _number(self) -> int:
         return int(self._ask("count(*) AS number")["number"].iloc[0])
+
+    def _places(self, rest: str = "", **values: Any) -> np.ndarray:
+        return np.asarray(self._ask("place::INT AS place", f"ORDER BY {self._sort} {rest}", **values)["place"])
 
     def _ask(self, what: str, rest: str = "", **values: Any) -> pd.DataFrame:
         where = " AND ".join(["true", *self._conditions])
