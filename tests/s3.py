@@ -162,4 +162,5 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-SERVERS = [Nanio, *([SeaweedFS] if WEED.exists() or shutil.which("weed") else [])]
+SERVERS: list[type[Server]] = [*([SeaweedFS] if WEED.exists() or shutil.which("weed") else []), Nanio]
+"""The first of them in every run of the tests, the others in the slow ones."""

@@ -82,7 +82,7 @@ def test_the_light_half_imports_nothing_heavy():
 def test_the_light_half_takes_little_more_than_the_libraries_it_stands_on():
     """Held against them turn by turn, until a turn that no other process disturbed."""
     turns = (seconds(importing(LIGHT)) / seconds("import pandas, pydantic, httpx") for _ in range(9))
-    assert any(turn < 1.6 for turn in turns)
+    assert any(turn < 1.8 for turn in turns)
 
 
 def test_a_store_loads_its_libraries_when_it_is_asked():

@@ -10,7 +10,9 @@ from core.store import away, ledger
 from tests.s3 import BUCKET, SERVERS, Server
 
 
-@pytest.fixture(scope="session", params=SERVERS, ids=lambda kind: kind.name)
+@pytest.fixture(
+    scope="session", params=[SERVERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in SERVERS[1:])], ids=lambda kind: kind.name
+)
 def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that runs for the whole session. A test that kills it starts it again."""
     with request.param(tmp_path_factory.mktemp("s3")) as server:
