@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from core.cluster import away
 from core.cluster.away import Files, Shipment
@@ -52,6 +52,9 @@ class Hands:
         self._options = {"num_cpus": slots.cpus, "num_gpus": slots.gpus, "num_returns": "streaming", "max_retries": 0}
         self._home = ray.put(_contents(home or {}))
         self._at_work: dict[Any, Hand] = {}
+        self._coming: dict[Any, Any] = {}
+        """The next message of a stream, while it is fetched: from a node that is cut off that may take for ever."""
+        self._nodes: dict[str, str] = {}
         self._shares: dict[str, float] = {}
         self._losses: Counter[str] = Counter()
         self._places: dict[str, str] = {}
@@ -74,9 +77,10 @@ class Hands:
             if not self._result(hand).exists():
                 self._send(hand)
         while self._at_work:
-            ready, _ = ray.wait(list(self._at_work), num_returns=1, timeout=1.0)
-            for stream in ready:
-                self._hear(stream)
+            awaited = {self._coming.get(stream, stream): stream for stream in self._at_work}
+            ready, _ = ray.wait(list(awaited), num_returns=1, timeout=1.0)
+            for each in ready:
+                self._hear(awaited[each])
             self._look()
         _sweep_everywhere()
         return [json.loads(self._result(hand).read_text(encoding="utf-8")) for hand in hands]
@@ -88,21 +92,25 @@ class Hands:
         self._at_work[_work.options(**options).remote(shipment, self._home)] = hand
 
     def _hear(self, stream: Any) -> None:
-        """The next message of a hand that has one."""
+        """The next message of a hand that has one, once it is here."""
         hand = self._at_work[stream]
         try:
-            kind, value = ray.get(next(stream))
+            if stream not in self._coming:
+                self._coming[stream] = next(stream)
+                return
+            kind, value = ray.get(self._coming.pop(stream))
         except StopIteration:
             del self._at_work[stream]
             return
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, UserError) else error from None
         except RayError as error:
-            del self._at_work[stream]
-            self._deal_again(hand, error)
+            self._deal_again(stream, error)
             return
         self._heard = time.monotonic()
-        if kind == "began":
+        if kind == "node":
+            self._nodes[hand.name] = value
+        elif kind == "began":
             self._places[hand.name] = f"{value['host']}, process {value['pid']}"
             self._workspace.event("hand", name=hand.name, about=hand.about, **value)
         elif kind == "event":
@@ -135,8 +143,11 @@ class Hands:
             else:
                 _write(self.folder(hand) / name, content)
 
-    def _deal_again(self, hand: Hand, error: RayError) -> None:
+    def _deal_again(self, stream: Any, error: RayError) -> None:
         """A worker or its node is gone: whoever is free next goes on from what has arrived."""
+        hand = self._at_work.pop(stream)
+        self._coming.pop(stream, None)
+        self._nodes.pop(hand.name, None)
         self._losses[hand.name] += 1
         place = self._places.pop(hand.name, "a worker")
         memory = " It had no memory left." if isinstance(error, OutOfMemoryError) else ""
@@ -152,11 +163,15 @@ class Hands:
         self._send(hand)
 
     def _look(self) -> None:
-        """Whether the cluster is still there, and a worker free."""
+        """Whether the cluster is still there, the nodes that have hands, and a worker that is free."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
         end_if_gone()
+        dead = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+        for stream, hand in list(self._at_work.items()):
+            if self._nodes.get(hand.name) in dead:  # one without power says nothing, and Ray waits 7 minutes for its connection to break
+                self._deal_again(stream, NodeDiedError(hand.name))
         waited = time.monotonic() - self._heard
         if waited > LONELY_SECONDS and not self._places:
             self._heard = time.monotonic()
@@ -178,6 +193,7 @@ def call(target: str, *arguments: Any, say: Callable[[str], Any]) -> Any:
 
 @ray.remote
 def _work(shipment: Shipment, home: Mapping[str, bytes]) -> Any:
+    yield "node", ray.get_runtime_context().get_node_id()
     yield from away.work(replace(shipment, home=home))
 
 
