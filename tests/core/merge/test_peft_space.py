@@ -50,10 +50,10 @@ def pefts(base: Path, folders: list[Path], weights, strategy: str, density: floa
     }
 
 
-def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float = 1e-6) -> None:
     assert set(found) == set(expected)
     for layer in expected:
-        torch.testing.assert_close(found[layer], expected[layer], rtol=1e-6, atol=1e-6 * float(expected[layer].abs().max()))
+        torch.testing.assert_close(found[layer], expected[layer], rtol=tolerance, atol=tolerance * float(expected[layer].abs().max()))
 
 
 @pytest.fixture
@@ -139,7 +139,9 @@ def test_others_random_numbers_stay_as_they_were(three):
 @pytest.mark.parametrize("strategy", ["svd", "cat"])
 def test_svd_and_cat_are_the_same_in_both_spaces(tiny_base, three, strategy):
     weights = (0.5, 0.0, -1.0)
-    assert_equal(ours([three[0], three[2]], weights=(0.5, -1.0), strategy=strategy), pefts(tiny_base, three, weights, strategy))
+    rounding = 1e-5 if strategy == "svd" else 1e-6  # PEFT decomposes in fp32, and its last digits are the processor's
+    made = ours([three[0], three[2]], weights=(0.5, -1.0), strategy=strategy)
+    assert_equal(made, pefts(tiny_base, three, weights, strategy), rounding)
 
 
 def test_unequal_ranks_are_refused(peft_adapter):
