@@ -96,6 +96,10 @@ def table(run, name):
     return whole.drop(columns=[column for column in whole if column in clocks])
 
 
+def told(run):
+    return [event["message"] for event in runs.read_events(run.run_id, "say")]
+
+
 def test_three_machines_train_and_evaluate_as_one(on_one, on_head, fields):
     tuning = {"learning_rate": 2e-3, "batch_size": 2, "epochs": 10, "r": 4}
     here = on_one("train", TrainConfig(**fields, **tuning, name="here"))
@@ -121,12 +125,15 @@ def test_what_a_cut_off_node_had_goes_on_elsewhere_and_it_writes_nothing_when_it
     def cut(run):
         time.sleep(12)  # longer than a hand keeps to itself what it has made
         node.connect(False)
-        time.sleep(CUT_SECONDS)
+        begun = time.monotonic()
+        while not any(line.startswith(f"Lost: {node.name}") for line in told(run)):
+            assert time.monotonic() < begun + CUT_SECONDS, "it is lost while it is away"
+            time.sleep(0.5)
+        time.sleep(max(0.0, begun + CUT_SECONDS - time.monotonic()))
         node.connect(True)
 
     there = on_head("train", fields | tuning | {"name": "there"}, cut)
-    told = [event["message"] for event in runs.read_events(there.run_id, "say")]
-    assert any(line.startswith(f"Lost: {node.name}") and "from what it had sent" in line for line in told), told
+    assert [line for line in told(there) if "Lost" in line and "from what it had sent" in line]
     same_adapters("here", "there")
     steps, whole = table(there, "steps.csv"), table(here, "steps.csv")
     assert len(steps) == len(whole) and not steps.duplicated(["adapter", "step"]).any()
