@@ -39,12 +39,12 @@ def connect(say: Callable[[str], Any]) -> None:
             return
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             ray.shutdown()
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
         if time.monotonic() > until:
             raise UserError(
                 f"The Ray cluster at {os.environ['RAY_ADDRESS']} has not answered for {PATIENCE_SECONDS:g} s ({reason[:200]}). Start its "
-                "head again (ray start --head), let this machine join it (ray start --address HOST:PORT --num-cpus 0), or set RAY_ADDRESS to "
-                "another. Where a cluster asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN have to be set here too."
+                "head again (ray start --head), let this machine join it (ray start --address HOST:PORT --num-cpus 0), or set RAY_ADDRESS "
+                "to another. Where a cluster asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN have to be set here too."
             )
         if not told:
             say(f"The Ray cluster at {os.environ['RAY_ADDRESS']} does not answer; waiting for it.")
