@@ -5,7 +5,7 @@ question allow for that.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 RESAMPLES = 1000
+CELLS = 40_000_000
+"""Numbers that resamples may hold at once."""
 LEVEL = 0.95
 FEWEST = 6
 """Questions that two models must share before their difference is tested: of five, even five differences of one sign are no evidence at
@@ -93,7 +95,14 @@ def draws(n: int, seed: int) -> np.ndarray:
 
     One seed, one set of draws: intervals of two models on the same questions can be compared.
     """
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(float)
+    return next(_drawn(n, seed, RESAMPLES))
+
+
+def _drawn(n: int, seed: int, at_once: int) -> Iterator[np.ndarray]:
+    """The same, so many resamples at a time: [at_once, n]."""
+    random = np.random.default_rng(seed)
+    for done in range(0, RESAMPLES, at_once):
+        yield random.multinomial(n, np.full(n, 1 / n), size=min(at_once, RESAMPLES - done)).astype(float)
 
 
 def bootstrap(statistics: np.ndarray, value: Callable[[np.ndarray], np.ndarray], seed: int) -> tuple[float, float] | None:
@@ -114,7 +123,15 @@ def resampled(statistics: np.ndarray, value: Callable[[np.ndarray], np.ndarray],
     if len(statistics) < 2:
         return None
     with np.errstate(all="ignore"):
-        return value(draws(len(statistics), seed) @ statistics)
+        return value(_sums(statistics, seed))
+
+
+def _sums(statistics: np.ndarray, seed: int) -> np.ndarray:
+    """[RESAMPLES, s] sums over the questions of each resample; those of very many questions are drawn piece by piece, and not kept."""
+    n = len(statistics)
+    if n * RESAMPLES <= CELLS:
+        return np.asarray(draws(n, seed) @ statistics)
+    return np.concatenate([drawn @ statistics for drawn in _drawn(n, seed, max(1, CELLS // n))])
 
 
 def bootstrap_p(differences: np.ndarray) -> float:

@@ -4,9 +4,9 @@ Whatever the size, verdicts lie as Parquet with their index beside them (core/ve
 folder that goes with the process. Values of filters are bound, never part of the SQL. Light: pandas, numpy and pyarrow, DuckDB inside.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,21 +15,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from core import judging, results, text_search, verdict_index
-from core.judge.measures import JUDGED, questions
+from core.judge.measures import questions
 from core.judge.verdicts import WORDS
 from core.results import ALL, Flag, Theme, Verdict, duck, parquet
 from core.results.asked import Asked
 from core.results.parquet import Said, silent
 from core.verdict_index import COUNTED, MARKS, NAMES, TEXTS
+from core.verdicts_found import PAGE, Found
 
 __all__ = ["ANY", "ORDERS", "PAGE", "PEOPLE", "SORTS", "TEXTS", "Filters", "Found", "VerdictTable"]
 
 ANY = "all"
-PAGE = 50
-"""Rows of a page."""
 OUTCOMES = ("verdict", "first_verdict", "second_verdict")
 LISTED = ("base", "candidate", "judge", "category", *OUTCOMES, *TEXTS)
 """What a page shows of them."""
@@ -39,8 +37,6 @@ PEOPLE = (ANY, "voted", "agree", "disagree")
 SORTS = {"file": "place", "largest score difference": "from_largest", "smallest score difference": "from_smallest"}
 """What a sort is called -> the column of marks that it goes by."""
 FOUND_KEPT = 16
-FIRST = 250
-"""Rows of the first pages, which are looked up alone; beyond them all that were found are, with four bytes each, and kept."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +110,11 @@ class VerdictTable:
     def __len__(self) -> int:
         return self._size
 
-    def where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> "Found":
+    def where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> Found:
         """The rows that pass every filter, in the order asked for. `people`: judging.people."""
         return self._without_people(filters) if filters.people == ANY else self._where(filters, people)
 
-    def _where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> "Found":
+    def _where(self, filters: Filters, people: "pd.Series[str] | None" = None) -> Found:
         found = Found(self, SORTS[filters.sort])
         for column in (*EXACT, "length"):
             if (wanted := getattr(filters, column)) != ANY:
@@ -136,7 +132,7 @@ class VerdictTable:
             found.keep_places("text", pa.array(self._texts.containing(text)))
         return found
 
-    def page(self, found: "Found", number: int) -> pd.DataFrame:
+    def page(self, found: Found, number: int) -> pd.DataFrame:
         """Page `number`, from 1, of the rows found, with `score_difference`; its index is the row's number in the file."""
         return self._shown(found.places(PAGE, (number - 1) * PAGE))
 
@@ -167,6 +163,8 @@ class VerdictTable:
     def counted(self, *more: str) -> pd.DataFrame:
         """What counting verdicts needs, of all rows, with numbers for texts: `question` is an id, `reference` says whether there is one,
         `length_difference` stands for the answers. And `more` columns of marks."""
+        import pyarrow.parquet as pq
+
         wanted = dict.fromkeys((*NAMES, "question", "reference", *COUNTED, "length_difference", *more))
         few = [name for name in wanted if name != "pair" and MARKS.field(name).type == pa.string()]
         found = pa.concat_tables(pq.read_table(file, columns=list(wanted), read_dictionary=few) for file in self._marks)
@@ -221,83 +219,6 @@ class VerdictTable:
         """Columns of marks of these rows, in their order."""
         asked = f"SELECT place, {', '.join(columns)} FROM marks WHERE place IN (SELECT unnest($places))"
         return self.ask(asked, {"places": places}).set_index("place").loc[places]
-
-
-class Found:
-    """Rows of a table that pass conditions, in an order; asked of DuckDB when they are looked at."""
-
-    def __init__(self, table: VerdictTable, sort: str) -> None:
-        """`sort`: a column of marks, different in every row."""
-        self._table, self._sort = table, sort
-        self._conditions: list[str] = []
-        self._values: dict[str, Any] = {}
-        self._tables: dict[str, pa.Table] = {}
-
-    def keep(self, condition: str, **values: Any) -> None:
-        """Only the rows for which this SQL holds; `values`: of its $names."""
-        self._conditions.append(condition)
-        self._values |= values
-
-    def keep_places(self, name: str, places: Any) -> None:
-        """Only these rows. Where they are most of the table, it is the others that are left out, which is quicker."""
-        kept = np.zeros(len(self._table), dtype=bool)
-        kept[np.asarray(places)] = True
-        most = kept.sum() > len(kept) / 2
-        chosen = np.flatnonzero(~kept if most else kept)
-        self._tables[f"{name}_places"] = pa.table({"place": pa.array(chosen, pa.int64())})
-        self.keep(f"place {'NOT' if most else ''} IN (SELECT place FROM {name}_places)")
-
-    def keep_said(self, wanted: str, people: "pd.Series[str] | None") -> None:
-        """Only the rows of which people said something, or the same as the judge, or something else."""
-        said = pd.Series(dtype=str) if people is None else people
-        columns = {"pair": pa.array(said.index.astype(str), pa.string()), "word": pa.array(said.to_numpy(dtype=object), pa.string())}
-        self._tables["said"] = pa.table(columns)
-        self.keep("pair IN (SELECT pair FROM said)")
-        if wanted != "voted":
-            same = "(pair, verdict) IN (SELECT (pair, word) FROM said)"
-            self.keep(f"list_contains($judged, verdict) AND {same if wanted == 'agree' else f'NOT {same}'}", judged=list(JUDGED))
-
-    def __len__(self) -> int:
-        return len(self._all) if self._whole else self._number
-
-    def __contains__(self, place: int) -> bool:
-        return bool((self._all == place).any()) if self._whole else bool(len(self._ask("place", "AND place = $place", place=place)))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.places())
-
-    @property
-    def pages(self) -> int:
-        """How many pages they fill; one for none."""
-        return max(1, -(-len(self) // PAGE))
-
-    def places(self, most: int | None = None, start: int = 0) -> list[int]:
-        """Numbers of the rows, in their order: at most so many, from the one at `start` on."""
-        if not self._whole and most is not None and start + most <= FIRST:
-            found = self._places("LIMIT $most OFFSET $start", most=most, start=start)
-        else:
-            found = self._all[start : None if most is None else start + most]
-        return [int(place) for place in found]
-
-    @property
-    def _whole(self) -> bool:
-        """Whether all of them are looked up at once: they are known already, or what they are joined with would be joined once more."""
-        return bool(self._tables) or "_all" in vars(self)
-
-    @cached_property
-    def _all(self) -> np.ndarray:
-        return self._places()
-
-    @cached_property
-    def _number(self) -> int:
-        return int(self._ask("count(*) AS number")["number"].iloc[0])
-
-    def _places(self, rest: str = "", **values: Any) -> np.ndarray:
-        return np.asarray(self._ask("place::INT AS place", f"ORDER BY {self._sort} {rest}", **values)["place"])
-
-    def _ask(self, what: str, rest: str = "", **values: Any) -> pd.DataFrame:
-        where = " AND ".join(["true", *self._conditions])
-        return self._table.ask(f"SELECT {what} FROM marks WHERE {where} {rest}", {**self._values, **values}, self._tables)
 
 
 def _flagged(rows: Path, flags: Asked) -> pa.Table:

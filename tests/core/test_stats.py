@@ -141,3 +141,10 @@ def test_holm_is_statsmodels(p_values):
 
 def mean_interval(values, seed=0):
     return stats.bootstrap(np.stack([values, np.ones_like(values)], 1), lambda sums: sums[:, 0] / sums[:, 1], seed)
+
+
+def test_resamples_of_many_questions_are_the_same_drawn_piece_by_piece(monkeypatch):
+    found = np.random.default_rng(0).random((60, 2))
+    whole = stats.resampled(found, lambda sums: sums[:, 0] / sums[:, 1], 7)
+    monkeypatch.setattr(stats, "CELLS", 60 * 17)
+    assert stats.resampled(found, lambda sums: sums[:, 0] / sums[:, 1], 7) == pytest.approx(whole, rel=1e-12)
