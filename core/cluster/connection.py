@@ -31,6 +31,7 @@ def connect(say: Callable[[str], Any]) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_GONE_SECONDS))
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try at a time, of which Ray would make 20 without a word
     until, told = time.monotonic() + PATIENCE_SECONDS, False
     while True:
         try:
@@ -38,11 +39,12 @@ def connect(say: Callable[[str], Any]) -> None:
             return
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             ray.shutdown()
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
         if time.monotonic() > until:
             raise UserError(
                 f"The Ray cluster at {os.environ['RAY_ADDRESS']} has not answered for {PATIENCE_SECONDS:g} s ({reason[:200]}). Start its "
-                "head again (ray start --head), or set RAY_ADDRESS to another."
+                "head again (ray start --head), let this machine join it (ray start --address HOST:PORT --num-cpus 0), or set RAY_ADDRESS "
+                "to another. Where a cluster asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN have to be set here too."
             )
         if not told:
             say(f"The Ray cluster at {os.environ['RAY_ADDRESS']} does not answer; waiting for it.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RaySystemError, RayTaskError
 
 from core.cluster import away
 from core.cluster.away import Files, Shipment
@@ -103,7 +103,7 @@ class Hands:
             del self._at_work[stream]
             return
         except RayTaskError as error:
-            raise error.cause if isinstance(error.cause, UserError) else error from None
+            raise _as_said(error, self._places.get(hand.name, "one that has just begun")) from None
         except RayError as error:
             self._deal_again(stream, error)
             return
@@ -188,7 +188,20 @@ def call(target: str, *arguments: Any, say: Callable[[str], Any]) -> Any:
     try:
         return ray.get(task.remote(target, arguments))
     except RayTaskError as error:
-        raise error.cause if isinstance(error.cause, UserError) else error from None
+        raise _as_said(error, target) from None
+
+
+def _as_said(error: RayTaskError, place: str) -> Exception:
+    """What a worker has raised, as a person should read it."""
+    raised: Exception = error
+    if isinstance(error.cause, UserError):
+        raised = UserError(f"{error.cause}\nSaid by a worker ({place}): base models have to be on every machine of the cluster.")
+    if isinstance(error.cause, RaySystemError) and "No module named" in str(error.cause):
+        raised = UserError(
+            f"A worker can't load Lyceum ({str(error.cause).splitlines()[0]}). Every machine of the cluster needs it, with its "
+            "requirements, in a folder of the same path; or with its folder in PYTHONPATH when ray start is called there."
+        )
+    return raised
 
 
 @ray.remote

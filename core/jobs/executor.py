@@ -1,6 +1,7 @@
 """Who computes a job: this machine, or the workers of a Ray cluster. Chosen by LYCEUM_EXECUTOR when the job is submitted."""
 
 import os
+import re
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -37,8 +38,10 @@ def _check_ray() -> None:
             "LYCEUM_EXECUTOR is ray, and RAY_ADDRESS does not say where the cluster is. Set it to the head's HOST:PORT, "
             "or to auto on a machine that has joined one (ray start --address HOST:PORT --num-cpus 0)."
         )
-    if address.startswith("ray://"):
+    if "://" in address:
         raise UserError(
-            f"RAY_ADDRESS is '{address}', a Ray Client's, through which workers can't send their results bit by bit. "
+            f"RAY_ADDRESS is '{address}', through which workers can't send their results bit by bit. "
             "Let this machine join the cluster (ray start --address HOST:6379 --num-cpus 0) and set RAY_ADDRESS=auto."
         )
+    if address != "auto" and not re.fullmatch(r".+:\d+", address):
+        raise UserError(f"RAY_ADDRESS is '{address}', which is no HOST:PORT. Set it to the head's, such as {address}:6379, or to auto.")

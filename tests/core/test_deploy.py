@@ -29,7 +29,7 @@ RAYJOB: dict[str, Any] = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text(encod
 CLUSTER = RAYJOB["spec"]["rayClusterSpec"]
 PODS = [group["template"]["spec"] for group in (CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"])]
 [RAY] = re.findall(r"^ray==(\S+)$", (PROJECT / "requirements-ray.txt").read_text(), re.MULTILINE)
-TEXTS = [DEPLOY / name for name in ("lyceum.sbatch", "rayjob.yaml")]
+TEXTS = [DEPLOY / "lyceum.sbatch", DEPLOY / "rayjob.yaml", PROJECT / "docs" / "scale.md"]
 
 
 def starts() -> Iterator[set[str]]:
@@ -101,8 +101,8 @@ def test_a_rayjob_has_the_right_versions_variables_and_folders() -> None:
 def test_the_commands_that_are_given_are_understood() -> None:
     commands = [RAYJOB["spec"]["entrypoint"].partition("-m core ")[2]]
     for text in TEXTS:
-        commands += re.findall(r"(?:lyceum\.sbatch|python -m core) ([a-z]+ --[^.\n\"]+(?:\.jsonl[^\n]*)?)", text.read_text())
-    assert len(commands) >= 4
+        commands += re.findall(r"(?:lyceum\.sbatch|python -m core) ([a-z]+ --[^.`\n\"]+(?:\.jsonl[^\n]*)?)", text.read_text())
+    assert len(commands) >= 8
     for command in commands:
         values = parse(shlex.split(command.strip()))
         assert values["verb"] in (*VERBS, *APART)

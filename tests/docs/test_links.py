@@ -17,7 +17,7 @@ from docs.hooks import tables
 from tests.docs import contributed, reading
 
 PAGES = [pytest.param(page, id=str(page.relative_to(paths.PROJECT))) for page in reading.PAGES]
-TREES = ("core", "pages", "docs", "data", "tests", "benchmarks", "adapters", "merged_adapters")
+TREES = ("core", "pages", "deploy", "docs", "data", "tests", "benchmarks", "adapters", "merged_adapters")
 """Folders of the project whose paths are checked. results/ and models/ hold what runs make."""
 PATH = re.compile(rf"(?:{'|'.join(TREES)})(?:/[\w.<>*-]+)*/?")
 FILE = re.compile(r"[\w.-]+\.(?:py|md|txt|toml|yml|yaml)")

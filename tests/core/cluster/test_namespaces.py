@@ -1,6 +1,7 @@
 """A cluster of four machines with addresses of their own: the same results as on one, and a node that is cut off comes back too late."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -65,12 +66,22 @@ def on_one(home, monkeypatch):
 
 @pytest.fixture
 def on_head(home, cluster):
-    """`on_head(verb, fields, meanwhile)`: the job, submitted on the head; `meanwhile` is called with its run once it makes progress."""
+    """`on_head(verb, fields)`: the command line at work on the head."""
 
-    def go(verb, fields, meanwhile=lambda run: None):
+    def start(verb, fields):
         words = [word for name, value in fields.items() for word in (f"--{name}", str(value))]
         given = {"LYCEUM_HOME": str(home), "LYCEUM_EXECUTOR": "ray", "RAY_ADDRESS": "auto", "OMP_NUM_THREADS": "1"} | TOKEN
-        process = subprocess.Popen(cluster[0].words(sys.executable, "-m", "core", verb, *words, **given), stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(cluster[0].words(sys.executable, "-m", "core", verb, *words, **given), stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def by_cluster(on_head):
+    """`by_cluster(verb, fields, meanwhile)`: the run when it is done. `meanwhile` is called with it once it makes progress."""
+
+    def go(verb, fields, meanwhile=lambda run: None):
+        process = on_head(verb, fields)
         while not (found := [run for run in runs.listing(status="running") if runs.read_events(run.run_id, "progress")]):
             assert process.poll() is None
             time.sleep(0.2)
@@ -96,10 +107,14 @@ def table(run, name):
     return whole.drop(columns=[column for column in whole if column in clocks])
 
 
-def test_three_machines_train_and_evaluate_as_one(on_one, on_head, fields):
+def told(run):
+    return [event["message"] for event in runs.read_events(run.run_id, "say")]
+
+
+def test_three_machines_train_and_evaluate_as_one(on_one, by_cluster, fields):
     tuning = {"learning_rate": 2e-3, "batch_size": 2, "epochs": 10, "r": 4}
     here = on_one("train", TrainConfig(**fields, **tuning, name="here"))
-    there = on_head("train", fields | tuning | {"name": "there"})
+    there = by_cluster("train", fields | tuning | {"name": "there"})
     same_adapters("here", "there")
     assert {event["host"] for event in runs.read_events(there.run_id, "hand")} == set(NODES)
     for name in ("steps.csv", "validation_rows.csv"):
@@ -108,12 +123,12 @@ def test_three_machines_train_and_evaluate_as_one(on_one, on_head, fields):
     asked = {"split": "train", "limit": 10, "max_new_tokens": 16, "batch_size": 4}
     models = ("base", "here-cynic", "here-lexicon")
     own = on_one("evaluate", EvaluateConfig(**fields, **asked, models=models))
-    other = on_head("evaluate", fields | asked | {"models": ",".join(models)})
+    other = by_cluster("evaluate", fields | asked | {"models": ",".join(models)})
     for name in ("answers.csv", "scores.csv", "answer_scores.csv", "comparisons.csv", "flags.csv"):
         pd.testing.assert_frame_equal(table(other, name), table(own, name), rtol=1e-4, atol=1e-5, obj=name)
 
 
-def test_what_a_cut_off_node_had_goes_on_elsewhere_and_it_writes_nothing_when_it_is_back(on_one, on_head, cluster, fields):
+def test_what_a_cut_off_node_had_goes_on_elsewhere_and_it_writes_nothing_when_it_is_back(on_one, by_cluster, cluster, fields):
     tuning = {"learning_rate": 2e-3, "batch_size": 2, "epochs": 100, "r": 4}
     here = on_one("train", TrainConfig(**fields, **tuning, name="here"))
     node = cluster[1]
@@ -121,12 +136,15 @@ def test_what_a_cut_off_node_had_goes_on_elsewhere_and_it_writes_nothing_when_it
     def cut(run):
         time.sleep(12)  # longer than a hand keeps to itself what it has made
         node.connect(False)
-        time.sleep(CUT_SECONDS)
+        begun = time.monotonic()
+        while not any(line.startswith(f"Lost: {node.name}") for line in told(run)):
+            assert time.monotonic() < begun + CUT_SECONDS, "it is lost while it is away"
+            time.sleep(0.5)
+        time.sleep(max(0.0, begun + CUT_SECONDS - time.monotonic()))
         node.connect(True)
 
-    there = on_head("train", fields | tuning | {"name": "there"}, cut)
-    told = [event["message"] for event in runs.read_events(there.run_id, "say")]
-    assert any(line.startswith(f"Lost: {node.name}") and "from what it had sent" in line for line in told), told
+    there = by_cluster("train", fields | tuning | {"name": "there"}, cut)
+    assert [line for line in told(there) if "Lost" in line and "from what it had sent" in line]
     same_adapters("here", "there")
     steps, whole = table(there, "steps.csv"), table(here, "steps.csv")
     assert len(steps) == len(whole) and not steps.duplicated(["adapter", "step"]).any()
@@ -134,3 +152,11 @@ def test_what_a_cut_off_node_had_goes_on_elsewhere_and_it_writes_nothing_when_it
     while any("ray::" in " ".join(line) for line in node.processes()):
         assert time.monotonic() < until, "a node that was declared dead ends by itself"
         time.sleep(0.5)
+
+
+def test_a_base_model_that_a_worker_lacks_is_missed_by_name(on_head, home, tiny_base, tiny_data):
+    own = shutil.copytree(tiny_base, home / "own-base")
+    process = on_head("train", {"data": str(tiny_data), "base_model": str(own), "device": "cpu"})
+    said, _ = process.communicate()
+    error = json.loads(said.splitlines()[-1])["error"]
+    assert process.returncode == 2 and str(own) in error and "Said by a worker (node-" in error
