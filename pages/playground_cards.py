@@ -67,7 +67,7 @@ function written(article, column, grid) {
         const span = add(text, "span", piece, token === column.chosen ? "chosen" : "");
         span.title = title;
         span.style.setProperty("--doubt", doubt);
-        span.onclick = () => grid.choose(column.model, token);
+        span.onmousedown = () => grid.choose(column.model, token); // no click follows where the column is drawn anew in between
     }
     return text;
 }

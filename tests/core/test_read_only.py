@@ -72,10 +72,10 @@ def actions(run_id: str) -> dict[str, Callable[[], object]]:
 @pytest.mark.parametrize("name", actions(""))
 def test_every_action_is_refused_where_it_happens(demo: None, home: Path, name: str) -> None:
     run = sample.train("failed", error="out of memory")
-    before = tree(home)
+    before = tree(home), psutil.Process().children()
     with pytest.raises(UserError, match=r"is off: this is a read-only demo \(LYCEUM_READ_ONLY=1\)"):
         actions(run.run_id)[name]()
-    assert tree(home) == before and not psutil.Process().children()
+    assert (tree(home), psutil.Process().children()) == before
 
 
 NEEDED = {
@@ -110,9 +110,9 @@ def test_a_page_that_looks_gives_an_orphaned_job_no_worker(home: Path, monkeypat
     queued, dead = runs.create("evaluate", {"models": ["all"]}), runs.create("train", {})
     runs.update(dead.run_id, status="running", pid=2**22 + 1)
     monkeypatch.setenv(read_only.VARIABLE, "1")
-    before = tree(home)
+    before = tree(home), psutil.Process().children()
     assert {run.run_id for run in local.reconcile()} == {queued.run_id, dead.run_id}
-    assert tree(home) == before and not psutil.Process().children()
+    assert (tree(home), psutil.Process().children()) == before
     monkeypatch.delenv(read_only.VARIABLE)
     monkeypatch.setattr(local, "_start_worker", lambda run, descriptor: None)
     local.reconcile()

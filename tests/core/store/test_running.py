@@ -136,7 +136,7 @@ def test_a_cancelled_run_takes_back_what_it_had_brought_up(napping, there, here,
 
 
 def test_a_killed_run_is_told_as_failed_and_can_be_resumed_on_another_machine(napping, there, here, asleep, process, until):
-    run = napping(seconds=3)
+    run = napping(seconds=8)
     asleep(run)
     for module in ("worker", "execute"):
         process(module, run).kill()
@@ -312,7 +312,7 @@ def test_a_plain_home_never_loads_a_store_library(home):
 
 
 def test_a_run_whose_machine_is_lost_is_told_and_can_be_resumed_elsewhere(napping, there, here, asleep, process, until, monkeypatch):
-    run = napping(seconds=3)
+    run = napping(seconds=8)
     asleep(run)
     there.enter()
     seen(run, "running")
