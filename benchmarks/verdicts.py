@@ -1,10 +1,11 @@
 """A million verdicts in the verdict browser: `python benchmarks/verdicts.py --rows 1000000`.
 
 A home is made with one judged run: --models models against the base on different questions, each answer different, words of the sample
-data. The real app is started on it and driven in headless Chromium. The first visit makes the table ready, which is said apart; then the
-page is opened, filtered, searched, sorted and turned --rounds times. For each kind of change: how long the script ran on the server
-(median, 95th percentile, longest; and the processor's time in all threads meanwhile, which a busy machine changes less), what came over
-the websocket, and what the server holds in memory (resident, DuckDB's part included).
+data. The real app is started on it, and visited by a client that speaks its protocol and draws nothing, so that no browser takes the
+server's processor. The first visit makes the table ready, which is said apart; then the page is opened, filtered, searched, sorted and
+turned --rounds times. For each kind of change: how long the script ran on the server (median, 95th percentile, longest; and the
+processor's time in all threads meanwhile, which a busy machine changes less), what came over the websocket, and what the server holds
+in memory (resident, DuckDB's part included).
 Exits 1 where a 95th percentile is above --bound milliseconds, a change sends more than --most-bytes, or the server holds more than
 --most-memory. The processor's share counts: keep the machine quiet.
 """
@@ -18,33 +19,31 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import psutil
-from playwright.sync_api import Page, TimeoutError, sync_playwright
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from core import paths, results, runs
 from core.results import AuditFigure, Verdict
-from tests.pages.browsing import CHROMIUM, FLAGS, App, free_port
+from tests.pages.browsing import App, free_port
+from tests.pages.visitor import Seen, Visitor, turned, typed
 
-DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
-PATIENCE_MS = 120_000
-SHORT_MS = 3_000
 CATEGORIES = 40
 CHANGES = {
-    "filter by category": ("Category", ["subject-07", "subject-31", "all"]),
-    "filter by outcome": ("Verdict", ["win", "loss", "tie", "all"]),
-    "filter by orders": ("Orders", ["disagree", "agree", "all"]),
-    "filter by candidate": ("Candidate", ["model-03", "model-11", "all"]),
-    "filter by length": ("Candidate's length beside the base's", ["longer", "under half", "all"]),
-    "filter by people": ("People", ["voted", "all"]),
-    "sort": ("Order of rows", ["largest score difference", "smallest score difference", "file"]),
+    "filter by category": ("category", ["subject-07", "subject-31", "all"]),
+    "filter by outcome": ("verdict", ["win", "loss", "tie", "all"]),
+    "filter by orders": ("orders", ["disagree", "agree", "all"]),
+    "filter by candidate": ("candidate", ["model-03", "model-11", "all"]),
+    "filter by length": ("length", ["longer", "under half", "all"]),
+    "filter by people": ("people", ["voted", "all"]),
+    "sort": ("sort", ["largest score difference", "smallest score difference", "file"]),
 }
+"""The key of each list, and what is chosen in it one after another."""
 SEARCHES = ("buddha", "of the", "no such words", "without", "question 77", "the", "wisdom of", "é")
 
 
@@ -98,11 +97,11 @@ def fill(rows: int, models: int) -> Path:
 
 
 class Watch:
-    """What a server did: how long each of its scripts ran, what it sent, what it held at most."""
+    """What a server did: how long each of its scripts ran, and what it held at most."""
 
     def __init__(self, process: psutil.Process, log: Path) -> None:
         self.process, self.log = process, log
-        self.sent = self.most = 0
+        self.most = 0
         self.ended = threading.Event()
         threading.Thread(target=self._look, daemon=True).start()
 
@@ -110,30 +109,45 @@ class Watch:
         while not self.ended.wait(0.05):
             self.most = max(self.most, self.process.memory_info().rss)
 
-    def scripts(self) -> list[tuple[float, float]]:
-        """Milliseconds of each script so far, and of the processor meanwhile."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [(1000 * float(seconds), 1000 * float(computed)) for seconds, computed in map(str.split, lines)]
-
-    def hear(self, page: Page) -> None:
-        """Count what comes over the page's websockets."""
-        page.on("websocket", lambda socket: socket.on("framereceived", self._received))
-
-    def _received(self, frame: "str | bytes") -> None:
-        self.sent += len(frame)
+    def scripts(self, more_than: int = -1) -> list[tuple[float, float]]:
+        """Milliseconds of each script so far, and of the processor meanwhile; waited for until there are more than so many."""
+        while True:
+            lines = self.log.read_text().splitlines() if self.log.exists() else []
+            if len(lines) > more_than:
+                return [(1000 * float(seconds), 1000 * float(computed)) for seconds, computed in map(str.split, lines)]
+            time.sleep(0.02)
 
 
-def settled(page: Page, watch: Watch, before: int) -> None:
-    """Wait until a script has run since, and none runs any more."""
-    until = time.monotonic() + PATIENCE_MS / 1000
-    while len(watch.scripts()) == before:
-        page.wait_for_timeout(20)
-        if time.monotonic() > until:
-            raise AssertionError("no script ran")
-    page.wait_for_selector(DONE, timeout=PATIENCE_MS)
-    seen = -1
-    while seen != (seen := len(watch.scripts())):
-        page.wait_for_timeout(250)
+class Use:
+    """A person's visits, each change of the page measured."""
+
+    def __init__(self, address: str, watch: Watch) -> None:
+        self.address, self.watch = address, watch
+        self.times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.sizes: dict[str, list[int]] = defaultdict(list)
+
+    def open(self, name: str, **query: str) -> None:
+        """A session of its own."""
+        self.visitor = Visitor.of(self.address)
+        self.page = self._measured(name, query=query)
+        self.fragment = self.page.fragment(self.page.widget("contains"))
+
+    def close(self) -> None:
+        """The session ends."""
+        self.visitor.socket.close()
+
+    def change(self, name: str, key: str, state: Callable[..., WidgetState], value: object) -> None:
+        """Another value of a widget; its part of the page runs again."""
+        seen = self._measured(name, [state(self.page.widget(key), value)], self.fragment)
+        self.last = max((element.num_pages for kind, element in seen.elements() if kind == "pagination"), default=1)
+
+    def _measured(self, name: str, states: Sequence[WidgetState] = (), fragment: str = "", query: Mapping[str, str] | None = None) -> Seen:
+        before = len(self.watch.scripts())
+        seen = self.visitor.open("judge", states, fragment, **(query or {}))
+        assert not any(kind == "exception" for kind, _ in seen.elements()), seen.text
+        self.times[name].append(max(self.watch.scripts(before)[before:]))
+        self.sizes[name].append(seen.size)
+        return seen
 
 
 def main() -> int:
@@ -177,92 +191,47 @@ def measured(log: Path, rounds: int, rows: int) -> dict:
     app = App(
         f"http://127.0.0.1:{port}", subprocess.Popen(command, cwd=paths.PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     )
-    times: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    sizes: dict[str, list[int]] = defaultdict(list)
     try:
         address = app.wait()
         watch = Watch(psutil.Process(app.process.pid), log)
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-
-            def change(name: str, page: Page, do) -> None:  # type: ignore[no-untyped-def]
-                before, watch.sent = len(watch.scripts()), 0
-                do()
-                settled(page, watch, before)
-                times[name].append(max(watch.scripts()[before:]))
-                sizes[name].append(watch.sent)
-
-            page = visitor(browser, watch)
-            began = time.perf_counter()
-            page.goto(f"{address}/judge")
-            page.get_by_role("combobox", name="Category").first.wait_for(timeout=10 * PATIENCE_MS)
-            settled(page, watch, 0)
-            first, first_memory = time.perf_counter() - began, watch.most
-            page.close()
-            for _ in range(rounds):
-                page = visitor(browser, watch)
-                change("open", page, lambda page=page: page.goto(f"{address}/judge"))
-                use(page, change)
-                page.close()
-                page, middle = visitor(browser, watch), f"{address}/judge?sort=largest+score+difference&page={rows // 100}"
-                change("open in the middle", page, lambda page=page, middle=middle: page.goto(middle))
-                page.close()
+        first, first_memory = made_ready(address, watch)
+        use = Use(address, watch)
+        for _ in range(rounds):
+            use.open("open")
+            everything(use)
+            use.close()
+            use.open("open in the middle", sort="largest score difference", page=str(rows // 100))
+            use.close()
         watch.ended.set()
     finally:
         app.end()
-    changes = {name: figures(times[name], sizes[name]) for name in times}
+    changes = {name: figures(use.times[name], use.sizes[name]) for name in use.times}
     return {"ready_seconds": first, "ready_memory": first_memory, "memory": watch.most, "load": os.getloadavg()[0], "changes": changes}
 
 
-def visitor(browser, watch: Watch) -> Page:  # type: ignore[no-untyped-def]
-    """A session of its own."""
-    page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    watch.hear(page)
-    return page
+def made_ready(address: str, watch: Watch) -> tuple[float, int]:
+    """Seconds of the first visits, until the page is whole, and what the server held at most."""
+    began = time.perf_counter()
+    while True:
+        visitor = Visitor.of(address)
+        seen = visitor.open("judge")
+        visitor.socket.close()
+        if any("-contains" in widget for widget in seen.widgets):
+            return time.perf_counter() - began, watch.most
+        time.sleep(1)
 
 
-def use(page: Page, change) -> None:  # type: ignore[no-untyped-def]
-    """Every filter, search, sort and some pages."""
-    for name, (label, options) in CHANGES.items():
+def everything(use: Use) -> None:
+    """Every filter, sort and search, and some pages."""
+    for name, (key, options) in CHANGES.items():
         for option in options:
-            change(name, page, lambda label=label, option=option: pick(page, label, option))
-    turn(page, change)
+            use.change(name, key, typed, option)
+    for order in ("largest score difference", "file"):
+        use.change("sort", "sort", typed, order)
+        for number in (2, 3, use.last):
+            use.change("page", "page", turned, number)
     for text in (*SEARCHES, ""):
-        change("search", page, lambda text=text: search(page, text))
-
-
-def pick(page: Page, label: str, option: str) -> None:
-    """Choose an option of a selectbox. Filters may fold away, and a list close, while a page is drawn anew: then it is tried again."""
-    box = page.get_by_role("combobox", name=label, exact=True).first
-    for _ in range(20):
-        with suppress(TimeoutError):
-            if not box.is_visible():
-                page.get_by_text("More filters").first.click(timeout=SHORT_MS)
-            box.click(timeout=SHORT_MS)
-            box.fill(option)  # a long list shows its beginning alone
-            page.get_by_role("option", name=option, exact=True).first.click(timeout=SHORT_MS)
-            return
-    raise AssertionError(f"{label} never listed {option}")
-
-
-def turn(page: Page, change) -> None:  # type: ignore[no-untyped-def]
-    """Pages in the order of the file, and sorted: the next ones, and the last."""
-    shown = "file"
-    for order in ("file", "largest score difference", "file"):
-        if order != shown:
-            change("sort", page, lambda order=order: pick(page, "Order of rows", order))
-        shown = order
-        last = page.get_by_test_id("stPaginationPage").last.get_attribute("aria-label")
-        for name in ("Page 2", "Page 3", last):
-            change("page", page, lambda name=name: page.get_by_role("button", name=name, exact=True).click())
-
-
-def search(page: Page, text: str) -> None:
-    """Type a text to look for."""
-    box = page.get_by_role("textbox", name="Contains").first
-    box.fill(text)
-    box.press("Enter")
+        use.change("search", "contains", typed, text)
 
 
 def figures(milliseconds: list[tuple[float, float]], sizes: list[int]) -> dict[str, float]:

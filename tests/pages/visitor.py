@@ -36,6 +36,16 @@ class Seen:
         """The id of the widget with this key, or whose key begins so."""
         return next(widget for widget in self.widgets if widget.split("-", 2)[2].startswith(key))
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(each.ByteSize() for each in self.messages)
+
+    def fragment(self, widget: str) -> str:
+        """The fragment that a widget stands in."""
+        deltas = (each.delta for each in self.messages if each.WhichOneof("type") == "delta")
+        return next(each.fragment_id for each in deltas if widget in str(each))
+
     def elements(self) -> Iterator[tuple[str, Any]]:
         """Kind and content of each element."""
         for message in self.messages:
@@ -60,10 +70,14 @@ class Visitor:
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in known.items()), "Origin": address} if known else {}
         return cls(address, connect(place, max_size=None, subprotocols=words, additional_headers=headers, proxy=None))  # type: ignore[arg-type]
 
-    def open(self, page: str, /, states: Sequence[WidgetState] = (), **query: str) -> Seen:
-        """Run the page with this name in its address; `states`: what its widgets hold, a trigger is a press of a button."""
+    def open(self, page: str, /, states: Sequence[WidgetState] = (), fragment: str = "", **query: str) -> Seen:
+        """Run the page with this name in its address, or a fragment of it.
+
+        `states`: what its widgets hold; a trigger is a press of a button.
+        """
         asked = BackMsg()
         asked.rerun_script.page_name = page
+        asked.rerun_script.fragment_id = fragment
         asked.rerun_script.query_string = urlencode(query)
         asked.rerun_script.widget_states.widgets.extend(states)
         self.socket.send(asked.SerializeToString())
@@ -90,8 +104,13 @@ def pressed(widget: str) -> WidgetState:
 
 
 def typed(widget: str, text: str) -> WidgetState:
-    """Text in a box."""
+    """Text in a box, or an option of a list."""
     return WidgetState(id=widget, string_value=text)
+
+
+def turned(widget: str, page: int) -> WidgetState:
+    """A page number."""
+    return WidgetState(id=widget, int_value=page)
 
 
 def uploaded(widget: str, file_id: str, name: str, size: int) -> WidgetState:
