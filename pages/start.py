@@ -7,9 +7,10 @@ import streamlit as st
 
 from core import paths, private, runs
 from core.config import DataConfig, StudyConfig
-from core.data.formats import Source, Table, find, sample
+from core.data.formats import find, sample
 from core.data.guess import guess
 from core.data.read import Dataset, read
+from core.data.source import Source, Table
 from core.errors import UserError
 from core.presets import STUDY
 from core.runs import Run

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.config import DataConfig
-from core.data.formats import Record
+from core.data.source import Record
 from core.errors import UserError
 
 PAIRS = (

@@ -1,135 +1,23 @@
-"""Files and hub datasets as records, before any column has a meaning. What can't be read is refused by one sentence.
-
-A source is read from front to back, as often as it is needed, and never lies in memory as a whole unless it is small.
-"""
+"""Readers of files and hub datasets. What can't be read is refused by one sentence."""
 
 import csv
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from core import paths
 from core.data import json_rows, texts
 from core.data.json_rows import some
+from core.data.source import Opened, Source, Table, Values
 from core.errors import UserError
 from core.wording import listed
 
-LARGE_BYTES = 128 * 2**20
-"""Sources with more bytes (of Parquet: unpacked) are read in passes, and their rows are kept on disk."""
 SAMPLE = 1000
 """Records that stand for a large source where columns are chosen."""
-
-Record = dict[str, Any]
-Value = Record | str
-"""A record, or why it is none."""
-Values = Iterator[tuple[int, Value]]
-"""Where a record stands (1 is the first), and the record."""
-
-
-class Records(Protocol):
-    """Where each record stands (1 is the first), and its values by column."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[tuple[int, Record]]: ...
-
-
-@dataclass
-class Dropped:
-    """Records that can't be used for one reason."""
-
-    count: int = 0
-    places: list[int] = field(default_factory=list)
-    """Where the first three of them stand."""
-
-    def add(self, place: int) -> None:
-        """One more."""
-        self.count += 1
-        if len(self.places) < 3:
-            self.places.append(place)
-
-
-Drops = dict[str, Dropped]
-"""By reason."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Records as they stand in the source."""
-
-    columns: list[str]
-    records: Records
-    place: str
-    """What the number counts: 'line' of a text file, or 'row'."""
-    dropped: Drops = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    """What a reader should know of how the source was read."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A source from its first record on."""
-
-    columns: list[str]
-    """Empty where only the records tell."""
-    place: str
-    values: Values
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file or hub dataset that is there."""
-
-    name: str
-    """As it was given."""
-    opened: Callable[[bool], Opened]
-    """True: what can be wrong with the source as a whole is looked for first."""
-    large: bool
-    identify: Callable[[], str]
-    notes: list[str] = field(default_factory=list)
-
-    @cached_property
-    def digest(self) -> str:
-        """What tells the content from any other. Of a file all bytes are read for it."""
-        return self.identify()
-
-    def table(self, most: int | None = None) -> Table:
-        """All records, or the first so many. Of a large source they stay where they are."""
-        opened = self.opened(most is None)
-        keep = most is not None or not self.large
-        held, dropped, count, seen = [], {}, 0, dict.fromkeys(opened.columns)  # type: list[tuple[int, Record]], Drops, int, dict[str, None]
-        for place, value in islice(opened.values, most):
-            if isinstance(value, str):
-                dropped.setdefault(value, Dropped()).add(place)
-                continue
-            count += 1
-            if not opened.columns:
-                seen.update(dict.fromkeys(value))
-            if keep:
-                held.append((place, value))
-        if not count and not dropped:
-            raise UserError(f"'{self.name}' holds no rows. Give a file with at least one question and answer.")
-        return Table(list(seen), held if keep else _Again(self, count), opened.place, dropped, self.notes)
-
-
-@dataclass(frozen=True)
-class _Again:
-    """The records of a large source, read anew each time."""
-
-    source: Source
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, Record]]:
-        return ((place, value) for place, value in self.source.opened(False).values if not isinstance(value, str))
 
 
 def load(name: str) -> Table:
@@ -186,7 +74,7 @@ def _text(read: Callable[[Path, str], Opened]) -> Callable[[str, Path], Source]:
             found = read(path, texts.encoding(path, None if whole else 1))
             return replace(found, values=_decoded(path, found.values))
 
-        return Source(name, opened, path.stat().st_size > LARGE_BYTES, lambda: _digest(path))
+        return Source(name, opened, path.stat().st_size, lambda: _digest(path))
 
     return source
 
@@ -280,7 +168,7 @@ def _parquet(name: str, path: Path) -> Source:
         raise refused(error) from None
     _refuse_twice(path, columns)
     unpacked = sum(group.total_byte_size for group in groups)
-    return Source(name, lambda _: Opened(columns, "row", values()), unpacked > LARGE_BYTES, lambda: _digest(path))
+    return Source(name, lambda _: Opened(columns, "row", values()), unpacked, lambda: _digest(path))
 
 
 def _hub(name: str) -> Source:
@@ -301,8 +189,7 @@ def _hub(name: str) -> Source:
     used = ["train"] if "train" in splits else list(splits)
     data = datasets.concatenate_datasets([splits[split] for split in used])
     note = f"read from the hub's split {' and '.join(used)} and split anew by question"
-    large = data.data.nbytes > LARGE_BYTES
-    return Source(name, lambda _: Opened(data.column_names, "row", enumerate(data, 1)), large, lambda: str(data._fingerprint), [note])
+    return Source(name, lambda _: Opened(data.column_names, "row", enumerate(data, 1)), data.data.nbytes, lambda: str(data._fingerprint), [note])
 
 
 def _first_line(error: Exception) -> str:

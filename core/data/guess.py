@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from core.data.columns import CATEGORY, PAIRS
-from core.data.formats import Table
+from core.data.source import Table
 
 NAMES = {
     "question": "question|questions|query|q|prompt|instruction|input|title|ask|frage|pregunta|pergunta|domanda|soru|질문|質問|问题|問題|вопрос|سؤال",

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from core import paths
 from core.config import DataConfig
-from core.data import formats, stored
+from core.data import stored
 from core.data.read import Dataset, Progress, Reading, RowsHash, check_categories
+from core.data.source import Source
 from core.data.split import SPLITS, split_of
 from core.data.stored import BATCH, About
 from core.errors import UserError, explained
@@ -33,14 +34,14 @@ MOST_CATEGORIES = 100_000
 _SCHEMA = pa.schema([("question", pa.large_string()), ("answer", pa.large_string())])
 
 
-def folder(source: formats.Source, config: DataConfig) -> Path:
+def folder(source: Source, config: DataConfig) -> Path:
     """Where the rows of this content, with these columns, lie or will lie."""
     asked = [config.question_column, config.answer_column, config.category_column]
     decides = [_FORMAT, Path(source.name).suffix.lower(), source.digest, *asked]
     return paths.cache() / "datasets" / hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]
 
 
-def read(source: formats.Source, config: DataConfig, progress: Progress) -> Dataset:
+def read(source: Source, config: DataConfig, progress: Progress) -> Dataset:
     """The dataset on disk; read from the source first when this content is new."""
     place = folder(source, config)
     if not place.exists():
@@ -51,7 +52,7 @@ def read(source: formats.Source, config: DataConfig, progress: Progress) -> Data
     return stored.opened(place, config.data)
 
 
-def _make(place: Path, source: formats.Source, config: DataConfig, progress: Progress) -> None:
+def _make(place: Path, source: Source, config: DataConfig, progress: Progress) -> None:
     _sweep(place.parent)
     unfinished = place.with_name(f".{place.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -90,7 +91,7 @@ def _forget_older(datasets: Path, new: About) -> None:
             shutil.rmtree(file.parent, ignore_errors=True)
 
 
-def _write(place: Path, source: formats.Source, config: DataConfig, progress: Progress) -> About:
+def _write(place: Path, source: Source, config: DataConfig, progress: Progress) -> About:
     table = source.table()
     reading, digest, text_bytes = Reading(table, config), RowsHash(), 0
     codes: dict[str, int] = {}
@@ -124,6 +125,6 @@ def _too_many(name: str, column: str | None) -> UserError:
     )
 
 
-def _origin(source: formats.Source) -> str:
+def _origin(source: Source) -> str:
     path = paths.data_file(source.name)
     return str(path.resolve()) if path.exists() else source.name

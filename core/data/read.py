@@ -12,6 +12,7 @@ from core import paths
 from core.config import DataConfig
 from core.data import columns, formats
 from core.data.groups import Groups, Places
+from core.data.source import Dropped, Table
 from core.data.split import SHARES, SPLITS, Split, split_of
 from core.errors import UserError
 from core.results import ALL, GENERAL
@@ -160,7 +161,7 @@ def read(config: DataConfig, progress: Progress = lambda done, total: None) -> D
 class Reading:
     """The usable rows of a table, as (question, answer, category), and what becomes of the others."""
 
-    def __init__(self, table: formats.Table, config: DataConfig) -> None:
+    def __init__(self, table: Table, config: DataConfig) -> None:
         self.columns = columns.choose(table.columns, config)
         self._table = table
         self._name = config.data
@@ -171,7 +172,7 @@ class Reading:
             try:
                 yield columns.question_answer_category(record, self.columns)
             except columns.Unusable as reason:
-                self._dropped.setdefault(str(reason), formats.Dropped()).add(place)
+                self._dropped.setdefault(str(reason), Dropped()).add(place)
 
     @property
     def drops(self) -> dict[str, Drop]:

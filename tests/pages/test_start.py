@@ -6,7 +6,7 @@ import pytest
 
 from core import paths, runs, uploads
 from core.config import DataConfig
-from core.data import formats
+from core.data import formats, source
 from core.data.read import read
 from tests.pages.conftest import Open
 
@@ -88,7 +88,7 @@ def test_half_a_character_in_a_text_does_not_break_the_preview(open_page: Open) 
 
 def test_a_large_file_is_read_by_a_job_before_it_is_planned(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LYCEUM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(formats, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(source, "LARGE_BYTES", 1000)
     monkeypatch.setattr(formats, "SAMPLE", 50)
     lines = ["nr;Frage;Antwort;Bereich", *(";".join(map(str, row)) for row in ROWS)]
     name = keep("Viel.csv", "\n".join(lines))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.config import DataConfig
-from core.data import formats
+from core.data import formats, source
 from core.data.read import Dataset, read
 from core.errors import UserError
 
@@ -22,7 +22,7 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
     """All that is true of small sources is true of large ones."""
     monkeypatch.setenv("LYCEUM_CACHE", str(tmp_path / "cache"))
     if request.param == "on disk":
-        monkeypatch.setattr(formats, "LARGE_BYTES", -1)
+        monkeypatch.setattr(source, "LARGE_BYTES", -1)
 
 
 def given(folder: Path, name: str, content: str | bytes, **config: Any) -> Dataset:

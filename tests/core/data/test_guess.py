@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.data.formats import Table
+from core.data.source import Table
 from core.data.guess import Guess, guess
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from core import paths, results, runs
 from core.config import DataConfig
-from core.data import formats, importing
+from core.data import importing, source
 from core.data.read import Dataset, read
 from core.data.report import run
 from core.data.split import SPLITS
@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "LARGE_BYTES", -1)
+    monkeypatch.setattr(source, "LARGE_BYTES", -1)
 
 
 def shuffled(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -122,9 +122,9 @@ def test_a_killed_import_leaves_nothing_that_is_taken_for_whole(tmp_path: Path, 
     killed = f"""
 import os, signal
 from core.config import DataConfig
-from core.data import formats
+from core.data import source
 from core.data.read import read
-formats.LARGE_BYTES = -1
+source.LARGE_BYTES = -1
 read(DataConfig(data={str(path)!r}), lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
 """
     done = subprocess.run([sys.executable, "-c", killed], cwd=PROJECT, env=os.environ)
@@ -140,9 +140,9 @@ def test_two_processes_read_it_once(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path / "rows.jsonl", shuffled(12_000))
     code = f"""
 from core.config import DataConfig
-from core.data import formats
+from core.data import source
 from core.data.read import read
-formats.LARGE_BYTES, heard = -1, []
+source.LARGE_BYTES, heard = -1, []
 dataset = read(DataConfig(data={str(path)!r}), lambda done, total: heard.append(done))
 print(len(heard), len(list(dataset.rows)))
 """
@@ -158,10 +158,10 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, cache: P
     code = f"""
 import resource
 from core.config import DataConfig
-from core.data import formats
+from core.data import source
 from core.data.read import read
 from core.errors import UserError
-formats.LARGE_BYTES = -1
+source.LARGE_BYTES = -1
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     read(DataConfig(data={str(path)!r}))
@@ -187,9 +187,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from core.config import DataConfig
-from core.data import checks, formats
+from core.data import checks, source
 from core.data.read import read
-formats.LARGE_BYTES = -1
+source.LARGE_BYTES = -1
 dataset = read(DataConfig(data=sys.argv[1]))
 checks.repeats(dataset.rows), checks.leaks(dataset.rows)
 print(len(dataset.rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

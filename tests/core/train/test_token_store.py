@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from core import runs
 from core.config import TrainConfig
-from core.data import formats
+from core.data import source
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.models.load import load_tokenizer
@@ -35,7 +35,7 @@ def members(config: TrainConfig, heard: list[int] | None = None) -> list[Member]
 def test_members_are_those_in_memory(tiny_base: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, fields: dict) -> None:
     config = TrainConfig(data=str(tiny_data), base_model=str(tiny_base), system_prompt="You are a {category}.", **fields)
     held = members(config)
-    monkeypatch.setattr(formats, "LARGE_BYTES", -1)
+    monkeypatch.setattr(source, "LARGE_BYTES", -1)
     stored = members(config)
     assert [each.name for each in stored] == [each.name for each in held]
     for ours, theirs in zip(stored, held, strict=True):
@@ -50,7 +50,7 @@ def test_members_are_those_in_memory(tiny_base: Path, tiny_data: Path, monkeypat
 
 
 def test_tokens_are_made_once_for_the_same_prompts(tiny_base: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(formats, "LARGE_BYTES", -1)
+    monkeypatch.setattr(source, "LARGE_BYTES", -1)
     config, heard = TrainConfig(data=str(tiny_data), base_model=str(tiny_base)), []
     first = members(config, heard)
     made = len(heard)
@@ -72,7 +72,7 @@ def test_a_member_with_other_rows_has_an_order_of_its_own(tiny_base: Path, tiny_
 def test_rows_that_are_sent_elsewhere_take_their_tokens_along(
     tiny_base: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    monkeypatch.setattr(formats, "LARGE_BYTES", -1)
+    monkeypatch.setattr(source, "LARGE_BYTES", -1)
     sent = members(TrainConfig(data=str(tiny_data), base_model=str(tiny_base)))
     packed = pickle.dumps(sent)
     shutil.rmtree(cache)
@@ -85,7 +85,7 @@ def test_the_adapters_are_the_same(tiny_base: Path, tiny_data: Path, monkeypatch
     weights = []
     for large in (False, True):
         if large:
-            monkeypatch.setattr(formats, "LARGE_BYTES", -1)
+            monkeypatch.setattr(source, "LARGE_BYTES", -1)
         config = TrainConfig(data=str(tiny_data), base_model=str(tiny_base), epochs=1, batch_size=4, name=f"large-{large}", device="cpu")
         started = runs.create("train", config.model_dump())
         run(config, runs.Workspace(started))
