@@ -37,9 +37,13 @@ def is_url(text: str) -> bool:
 
 
 def store() -> str | None:
-    """The URL that LYCEUM_HOME is; None where it is a plain folder."""
+    """The URL that LYCEUM_HOME is; None where it is a plain folder. Raises UserError for one without a folder."""
     said = os.environ.get("LYCEUM_HOME", "")
-    return said.rstrip("/") if is_url(said) else None
+    if not is_url(said):
+        return None
+    if not said.partition("://")[2].strip("/"):
+        raise UserError(f"LYCEUM_HOME is '{said}', which names no folder. Say which, such as s3://bucket/folder or file:///folder.")
+    return said.rstrip("/")
 
 
 def endpoint() -> str:

@@ -247,7 +247,10 @@ class Workspace:
         final.parent.mkdir(parents=True, exist_ok=True)
         if made.is_dir() and final.exists():
             if not (replace or self.made(final)):
-                raise UserError(f"'{final.name}' exists already in {final.parent}. Choose another name, or say replace=true.")
+                raise UserError(
+                    f"'{final.name}' exists already in {final.parent}. Move it away and resume this run, which keeps what it made; "
+                    "or choose another name, or say replace=true."
+                )
             self._exchange(made, final)
         else:
             os.replace(made, final)

@@ -9,9 +9,10 @@ from typing import Any
 import ray
 
 from core.errors import UserError
+from core.jobs.executor import RAY_PATIENCE
+from core.patience import patience
+from core.wording import duration
 
-PATIENCE_SECONDS = float(os.environ.get("LYCEUM_RAY_PATIENCE") or 600)
-"""How long a job waits for a cluster that does not answer, or has no worker, before it fails."""
 ASK_AGAIN_SECONDS = 2.0
 HEAD_GONE_SECONDS = 15
 """After so long without the head, a driver ends; its run's worker then starts another, which waits for the head's return."""
@@ -32,7 +33,8 @@ def connect(say: Callable[[str], Any]) -> None:
         return
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_GONE_SECONDS))
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try at a time, of which Ray would make 20 without a word
-    until, told = time.monotonic() + PATIENCE_SECONDS, False
+    began, wait, told = time.monotonic(), patience(*RAY_PATIENCE), False
+    say(f"Joining the Ray cluster at {os.environ['RAY_ADDRESS']}.")
     while True:
         try:
             ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
@@ -40,9 +42,9 @@ def connect(say: Callable[[str], Any]) -> None:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             ray.shutdown()
             reason = " ".join(str(error).split()) or type(error).__name__
-        if time.monotonic() > until:
+        if (waited := time.monotonic() - began) > wait:
             raise UserError(
-                f"The Ray cluster at {os.environ['RAY_ADDRESS']} has not answered for {PATIENCE_SECONDS:g} s ({reason[:200]}). Start its "
+                f"The Ray cluster at {os.environ['RAY_ADDRESS']} has not answered for {duration(waited)} ({reason[:200]}). Start its "
                 "head again (ray start --head), let this machine join it (ray start --address HOST:PORT --num-cpus 0), or set RAY_ADDRESS "
                 "to another. Where a cluster asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN have to be set here too."
             )
@@ -65,7 +67,7 @@ def end_if_gone() -> None:
 
 def slots(say: Callable[[str], Any]) -> Slots:
     """A GPU each where the cluster has some, else all CPUs of its smallest worker. Waits for a first worker."""
-    until, told = time.monotonic() + PATIENCE_SECONDS, False
+    until, told = time.monotonic() + patience(*RAY_PATIENCE), False
     while True:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = sum(int(node.get("GPU", 0)) for node in nodes)

@@ -147,7 +147,7 @@ def _parquet(name: str, path: Path) -> Source:
     import pyarrow
     from pyarrow import parquet
 
-    unreadable = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
+    unreadable = (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
     def refused(error: Exception) -> UserError:
         return UserError(f"'{path}' is no readable Parquet file: {_first_line(error)} Save it again.")

@@ -59,6 +59,8 @@ def _make(place: Path, source: Source, config: DataConfig, progress: Progress) -
     unfinished.mkdir()
     try:
         about = _write(unfinished, source, config, progress)
+        if source.identify() != source.digest:
+            raise UserError(f"'{source.name}' changed while it was read. Wait until it is written, then start again.")
         _forget_older(place.parent, about)
         os.replace(unfinished, place)
     except OSError as error:

@@ -5,10 +5,13 @@ import re
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.patience import patience
 
 Executor = Literal["local", "ray"]
 
+RAY_PATIENCE = "LYCEUM_RAY_PATIENCE", 600.0
+"""Seconds that a job waits for a cluster that does not answer, or has no worker, before it fails: where they are said, and otherwise."""
 RAY_LANES = 4
 """Jobs that may be on a cluster at once; Ray deals its workers among them. Each has a process on this machine that follows it."""
 
@@ -38,10 +41,13 @@ def _check_ray() -> None:
             "LYCEUM_EXECUTOR is ray, and RAY_ADDRESS does not say where the cluster is. Set it to the head's HOST:PORT, "
             "or to auto on a machine that has joined one (ray start --address HOST:PORT --num-cpus 0)."
         )
+    patience(*RAY_PATIENCE)
     if "://" in address:
         raise UserError(
             f"RAY_ADDRESS is '{address}', through which workers can't send their results bit by bit. "
             "Let this machine join the cluster (ray start --address HOST:6379 --num-cpus 0) and set RAY_ADDRESS=auto."
         )
-    if address != "auto" and not re.fullmatch(r".+:\d+", address):
-        raise UserError(f"RAY_ADDRESS is '{address}', which is no HOST:PORT. Set it to the head's, such as {address}:6379, or to auto.")
+    if address != "auto" and not ((port := re.fullmatch(r"[^\s:]+:(\d{1,5})", address)) and int(port[1]) < 2**16):
+        raise UserError(
+            f"RAY_ADDRESS is '{shown(address)}', which is no HOST:PORT. Set it to the head's, such as head.example.org:6379, or to auto."
+        )

@@ -6,7 +6,6 @@ What time may mend (no connection, no answer in time, 5xx) is asked again, ever 
 
 import asyncio
 import errno
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from core import paths, private
 from core.errors import UserError, explained, shown
+from core.patience import patience as seconds
 
 T = TypeVar("T")
 PATIENCE = "LYCEUM_STORE_PATIENCE"
@@ -61,11 +61,7 @@ def told() -> str:
 
 def patience() -> float:
     """Seconds that a job waits. Raises UserError for a setting that is no number."""
-    said = os.environ.get(PATIENCE) or str(PATIENCE_SECONDS)
-    try:
-        return max(0.0, float(said))
-    except ValueError:
-        raise UserError(f"{PATIENCE}={shown(said)} is no number of seconds. Set it to one, such as 900, or unset it.") from None
+    return seconds(PATIENCE, PATIENCE_SECONDS)
 
 
 def ask(what: Callable[[], T], wait: float = 0.0, say: Callable[[str], None] | None = None, place: str = "") -> T:

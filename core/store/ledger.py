@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core import paths
 from core.errors import UserError
+from core.store import remote
 from core.store.marker import Marker, Thing, parse
 
 Prints = dict[str, tuple[int, int]]
@@ -50,7 +51,12 @@ def place() -> str:
 
 
 def check() -> None:
-    """Raises UserError where this folder is the working copy of another store, whose things would be taken for this one's."""
+    """Raises UserError where this folder can't be a working copy of the store.
+
+    It lies in the store itself; or it is that of another store, whose things would be taken for this one's.
+    """
+    if (inside := remote.connect().folder()) and paths.home().is_relative_to(inside):
+        raise UserError(f"LYCEUM_WORK, {paths.home()}, lies in the store that LYCEUM_HOME names, {inside}. Give it a folder elsewhere.")
     file, mine = folder() / "store", hashlib.sha256(f"{paths.store()} {paths.endpoint()}".encode()).hexdigest()
     if not file.exists():
         file.write_text(mine, encoding="utf-8")

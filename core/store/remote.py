@@ -30,6 +30,10 @@ class Remote:
     base: str
     whole: bool
 
+    def folder(self) -> Path | None:
+        """Where it lies on this machine; None where it doesn't."""
+        return Path(self.base).resolve() if "file" in self.fs.protocol else None
+
     def markers(self) -> dict[Thing, str]:
         """Every marker, and a text that changes whenever it is written anew: one request for a thousand."""
         if not self.whole and not self.fs.isdir(self.base):

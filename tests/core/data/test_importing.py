@@ -173,6 +173,25 @@ except UserError as error:
     assert not [left for left in cache.iterdir() if left.suffix != ".lock"]
 
 
+@pytest.mark.parametrize("change", ["cut", "longer"])
+def test_a_source_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, change: str) -> None:
+    on_disk(monkeypatch)
+    path = write(tmp_path / "rows.jsonl", shuffled(12_000))
+    content = path.read_text(encoding="utf-8")
+    lines = [f"{line}\n" for line in content.splitlines()]
+
+    def changed(done: int, total: int) -> None:
+        path.write_text("".join(lines[:9000] if change == "cut" else [*lines, *lines[:100]]), encoding="utf-8")
+
+    with pytest.raises(UserError, match="changed while it was read. Wait until it is written, then start again"):
+        read(DataConfig(data=str(path)), changed)
+    assert not [left for left in cache.iterdir() if left.suffix != ".lock"]
+    path.write_text(content, encoding="utf-8")
+    kept = read(DataConfig(data=str(path)))
+    monkeypatch.setattr(source, "LARGE_BYTES", 2**40)
+    assert kept.source_hash == read(DataConfig(data=str(path))).source_hash
+
+
 def test_a_column_of_too_many_values_is_no_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     on_disk(monkeypatch)
     monkeypatch.setattr(importing, "MOST_CATEGORIES", 20)

@@ -357,3 +357,18 @@ def test_a_shared_folder_is_a_store_too(tmp_path, monkeypatch):
     monkeypatch.setenv("LYCEUM_WORK", str(tmp_path / "three"))
     with pytest.raises(UserError, match="There is no folder"):
         store.fetch()
+
+
+@pytest.mark.parametrize("work", ["", "work"])
+def test_a_working_copy_lies_outside_its_store(tmp_path, monkeypatch, work):
+    monkeypatch.setenv("LYCEUM_HOME", f"file://{tmp_path}")
+    monkeypatch.setenv("LYCEUM_WORK", str(tmp_path / work))
+    with pytest.raises(UserError, match="lies in the store that LYCEUM_HOME names, .* Give it a folder elsewhere"):
+        store.fetch()
+
+
+@pytest.mark.parametrize("home", ["file://", "s3://", "s3:///", "memory://"])
+def test_a_url_without_a_folder(monkeypatch, home):
+    monkeypatch.setenv("LYCEUM_HOME", home)
+    with pytest.raises(UserError, match=f"LYCEUM_HOME is '{home}', which names no folder. Say which, such as s3://bucket/folder"):
+        store.fetch()
