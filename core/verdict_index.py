@@ -62,8 +62,7 @@ def made(file: Path, said: Said = silent) -> Path:
     rows = parquet.made(file, Verdict, said)
     with parquet.once(file):
         if not is_made(file):
-            with parquet.building(folder(file)) as new:
-                parquet.stamp(new, file)
+            with parquet.building(folder(file), file) as new:
                 build(rows, new, said)
     return folder(file)
 

@@ -30,7 +30,7 @@ PART = 131_072
 GROUP = 1_024
 """Rows that are read together: few enough that fifty rows from all over a table come at once."""
 STATE = "of.json"
-"""Of which state of the CSV a folder was made."""
+"""Of which state of the CSV a folder was made, and the size of each of its files."""
 Said = Callable[[int, str], None]
 """Told how many rows are done, and what was done with them."""
 
@@ -63,7 +63,9 @@ def is_large(path: Path, row_type: type[Row]) -> bool:
     """Whether a table has more than LARGE rows. One without its folder is looked through as far as that takes."""
     if is_made(path):
         return True
-    if path.stat().st_size < table.LARGE * len(row_type.columns()):  # a row has a comma less, and a line's end
+    with table.told(path):
+        size = path.stat().st_size
+    if size < table.LARGE * len(row_type.columns()):  # a row has a comma less, and a line's end
         return False
     with path.open("rb") as file:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
@@ -74,8 +76,7 @@ def made(path: Path, row_type: type[Row], said: Said = silent) -> Path:
     """The Parquet folder of a CSV, made where it isn't there yet. Of two who ask at once one makes it."""
     with once(path):
         if not is_made(path):
-            with building(folder(path)) as new:
-                stamp(new, path)
+            with building(folder(path), path) as new:
                 write(new, _said(table.chunks(path, row_type), said), row_type)
     return folder(path)
 
@@ -204,14 +205,19 @@ def once(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def building(final: Path) -> Iterator[Path]:
-    """A new folder that takes its place when all went well, and is gone when not; what others left half-made goes too. Within `once`."""
+def building(final: Path, path: Path) -> Iterator[Path]:
+    """A new folder, made of a CSV, that takes its place when all went well, and is gone when not. Within `once`.
+
+    What others left half-made goes too.
+    """
+    state = _state(path)
     for left in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(left)
     new = final.with_name(f".{final.name}.{os.getpid()}")
     new.mkdir()
     try:
         yield new
+        (new / STATE).write_text(json.dumps(state | {"files": _sizes(new)}), encoding="utf-8")
         if final.exists():
             os.replace(final, final.with_name(f".{final.name}.old"))
         os.replace(new, final)
@@ -220,17 +226,20 @@ def building(final: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def stamp(made: Path, path: Path) -> None:
-    """Note in a folder which state of the CSV it is made of."""
-    (made / STATE).write_text(json.dumps(_state(path)), encoding="utf-8")
-
-
 def same(made: Path, path: Path) -> bool:
-    """Whether a folder was made of the CSV as it stands."""
-    noted = made / STATE
-    return noted.exists() and json.loads(noted.read_text(encoding="utf-8")) == _state(path)
+    """Whether a folder was made of the CSV as it stands, and is whole."""
+    try:
+        noted = json.loads((made / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(noted == _state(path) | {"files": _sizes(made)})
 
 
-def _state(path: Path) -> dict[str, int]:
-    state = path.stat()
+def _state(path: Path) -> dict[str, Any]:
+    with table.told(path):
+        state = path.stat()
     return {"bytes": state.st_size, "changed": state.st_mtime_ns}
+
+
+def _sizes(made: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in sorted(made.iterdir()) if file.name != STATE}

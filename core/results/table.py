@@ -77,13 +77,13 @@ def _rows_into(file: IO[str], rows: Iterable[Row], row_type: type[Row], new: boo
 
 def read(path: Path, row_type: type[Row]) -> "pd.DataFrame":
     """A table of a run. Raises UserError for one that is gone, or damaged: cut short, empty, or no table at all."""
-    with _told(path):
+    with told(path):
         return _checked(path, parse(path, row_type), row_type)
 
 
 def chunks(path: Path, row_type: type[Row], size: int = CHUNK) -> "Iterator[pd.DataFrame]":
     """The same piece by piece, `size` rows each; the index goes on. At least one piece, empty where the table is."""
-    with _told(path), _opened(path, row_type, size) as pieces:
+    with told(path), _opened(path, row_type, size) as pieces:
         for piece in pieces:
             yield _checked(path, _known(piece, row_type), row_type)
 
@@ -120,7 +120,7 @@ def _checked(path: Path, table: "pd.DataFrame", row_type: type[Row]) -> "pd.Data
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Within: what speaks against the file becomes a UserError."""
     try:
         yield

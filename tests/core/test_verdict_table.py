@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import judging, results, verdict_index, verdict_table
+from core.errors import UserError
 from core.judge.answers import Pair
 from core.results import Flag, Theme, Verdict, parquet
 from core.results import table as csv_table
@@ -281,3 +282,23 @@ def test_a_large_table_is_made_once_and_anew_when_its_csv_has_changed(rows, besi
     assert len(VerdictTable.opened(file)) == 40
     assert not [each.name for each in tmp_path.iterdir() if re.match(r"\.", each.name)], "nothing half-made is left"
     assert list(np.asarray(VerdictTable.opened(file).counted("length")["judge"])) == list(rows["judge"].head(40))
+
+
+@pytest.mark.parametrize("left", ["cut", "empty", "gone"])
+def test_what_is_damaged_is_made_anew_from_the_csv(rows, beside, tmp_path, monkeypatch, left):
+    table = as_large(rows, *beside, tmp_path, monkeypatch)
+    file = tmp_path / "verdicts.csv"
+    whole = table.take(list(range(len(rows))))
+    made = [each for each in tmp_path.rglob("*") if each.is_file() and each.parent != tmp_path]
+    assert len(made) > 6
+    for each in made:
+        if left == "gone":
+            each.unlink()
+        else:
+            each.write_bytes(each.read_bytes()[: each.stat().st_size // 2 if left == "cut" else 0])
+        again = VerdictTable.opened(file, tmp_path / "flags.csv", tmp_path / "themes.csv")
+        pd.testing.assert_frame_equal(again.take(list(range(len(again)))), whole)
+        assert verdict_index.is_made(file), each.name
+    file.unlink()
+    with pytest.raises(UserError, match="verdicts.csv can't be read: it is gone"):
+        VerdictTable.opened(file)
