@@ -5,7 +5,7 @@ the models that are compared, and looked up for one page. Values of filters are 
 pyarrow, DuckDB inside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,7 @@ ANY, NONE = "all", "none"
 SORTS = {"file": "place", "largest gain": "from_largest", "smallest gain": "from_smallest"}
 """What an order is called -> the column of marks that it goes by; equal ones as in the file, those without a gain last."""
 TEXTS = ("question", "reference", "prediction")
-"""Where a text is searched, in both answers' rows."""
+"""Where a text is searched: in the baseline's rows; of the candidate's only the last, since question and reference are the same."""
 FOUND_KEPT = 16
 
 
@@ -88,13 +88,16 @@ class Pairs:
     def _with_text(self, text: str) -> np.ndarray:
         """Numbers of the pairs that a text stands in."""
         base, ours = (self._pairs[name].to_numpy() for name in ("base_place", "place"))
-        models = {f"model_{nth}": name for nth, name in enumerate([self._found.baseline, *self._pairs["model"].unique()])}
-        of_models = (
-            f"model IN ({', '.join(f'${name}' for name in models)})"  # bound one by one, so that row groups of others are passed over
-        )
-        contains = " OR ".join(f"contains(lower({name}), lower($text))" for name in TEXTS)
-        having = self._answers.ask(f"SELECT place FROM rows WHERE {of_models} AND ({contains})", {**models, "text": text})["place"]
-        return np.flatnonzero(np.isin(base, having) | np.isin(ours, having))
+        having = self._rows_with(text, [self._found.baseline], TEXTS), self._rows_with(text, self._pairs["model"].unique(), TEXTS[-1:])
+        return np.flatnonzero(np.isin(base, having[0]) | np.isin(ours, having[1]))
+
+    def _rows_with(self, text: str, models: Sequence[str], names: Sequence[str]) -> pd.Series:
+        """Rows of these models' answers that have a text in one of these columns."""
+        # Models are bound one by one, so that row groups of others are passed over.
+        bound = {f"model_{nth}": model for nth, model in enumerate(models)}
+        contains = " OR ".join(f"contains(lower({name}), lower($text))" for name in names)
+        of_models = f"model IN ({', '.join(f'${name}' for name in bound)})" if bound else "false"
+        return self._answers.ask(f"SELECT place FROM rows WHERE {of_models} AND ({contains})", {**bound, "text": text})["place"]
 
 
 def _flagged(found: Evaluation, pairs: pd.DataFrame) -> pd.DataFrame:

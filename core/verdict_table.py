@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from core import judging, results, text_search, verdict_index
 from core.judge.measures import JUDGED, questions
 from core.judge.verdicts import WORDS
-from core.results import ALL, Flag, Theme, Verdict, duck, parquet
+from core.results import ALL, Flag, Theme, Verdict, duck, parquet, scratch
 from core.results.asked import Asked
 from core.results.found import PAGE, Found
 from core.results.parquet import Said, silent
@@ -89,7 +89,7 @@ class VerdictTable:
     @classmethod
     def of(cls, rows: pd.DataFrame, flags: Asked, themes: Asked) -> "VerdictTable":
         """A table that is not large: what is made of it goes when it is used no more."""
-        kept = TemporaryDirectory(prefix="lyceum-verdicts-")
+        kept = TemporaryDirectory(dir=scratch.folder())
         made = [Path(kept.name) / name for name in ("rows", "index")]
         for folder in made:
             folder.mkdir()
