@@ -52,7 +52,7 @@ class Evaluation:
         """Whether `answers` has questions, references and predictions; of a large table it has numbers for the first two."""
         return "prediction" in self.answers
 
-    @property
+    @cached_property
     def baseline(self) -> str:
         """What the others are compared with: the base, or the first model where the base was left out."""
         return (self.of_role("base") or list(self.models["model"]))[0]

@@ -105,7 +105,7 @@ if done:
     picture(evaluation, sentence)
     routes(evaluation)
     evaluate_answers.counts(evaluation)
-    evaluate_answers.show(evaluation)
+    st.fragment(evaluate_answers.show)(evaluation)  # another filter draws this part anew, and no chart
     downloads(evaluation)
 else:
     parts.empty(
