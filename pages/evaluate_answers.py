@@ -64,6 +64,7 @@ def _picked(page: pd.DataFrame, rows: Found, key: str) -> int:
         height=260,
         key=f"pairs-{key}",
         alt="Answers side by side",
+        column_config={"flags": st.column_config.TextColumn(width=140)},
     )
     return int(link.opened(event, "pair", [str(number) for number in page.index], link.numbered(rows)))
 

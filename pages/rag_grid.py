@@ -104,10 +104,16 @@ def _by_question(found: RagRun, mine: pd.DataFrame, generator: str, pipeline: st
     table = mine.join(asked, on="question_id").reset_index(drop=True)
     shown = table[["category", "question", "outcome", "neither", "tuning", "rag", "both"]].assign(outcome=table["outcome"].map(OUTCOMES))
     page, table = paging.part(shown, "fixes_page"), table.set_index("question_id", drop=False)
-    event = st.dataframe(
-        page.round(3), hide_index=True, on_select="rerun", selection_mode="single-row", height=240, key="fixes", alt="Outcome by question"
-    )
     ids = [str(table.index[place]) for place in page.index]
+    event = st.dataframe(
+        page.round(3),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=240,
+        key=f"fixes-{hash(tuple(ids))}",
+        alt="Outcome by question",
+    )
     chosen = table.loc[link.opened(event, "rag_question", ids, table.index.__contains__)]
     st.text(chosen["question"])
     base = found.generators[0]

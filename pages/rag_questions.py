@@ -31,7 +31,7 @@ def show(found: RagRun) -> None:
         on_select="rerun",
         selection_mode="single-row",
         height=220,
-        key="asked",
+        key=f"asked-{hash(tuple(page.index))}",
         alt="Questions",
     )
     _question(found, table.loc[link.opened(event, "rag_question", list(page["question_id"]), table.index.__contains__)])
