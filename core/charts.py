@@ -1,5 +1,7 @@
 """Tables in, plotly figures out. Colour by role, whiskers on every estimate, grey for 'no difference seen'."""
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -28,14 +30,16 @@ def hues(categories: list[str], highlight: str | None = None) -> dict[str, str]:
 
 def matrix(table: pd.DataFrame, metric: str, models: list[str], categories: list[str]) -> go.Figure:
     """Categories down, models across: the value in each cell, coloured by the gain over base; a mark where the difference is clear."""
-    indexed = table.set_index(["category", "model"])
-    indexed = indexed[~indexed.index.duplicated()]
-    grid = {name: [[_cell(indexed, category, model, name) for model in models] for category in categories] for name in _CELL}
+    first = table.drop_duplicates(["category", "model"])
+    columns = [list(first[name].to_numpy()) for name in first]  # NumPy's numbers, which round as they do in a table
+    rows = (dict(zip(first.columns, row, strict=True)) for row in zip(*columns, strict=True))
+    cells: Cells = {(row["category"], row["model"]): row for row in rows}
+    grid = {name: [[_cell(cells, category, model, name) for model in models] for category in categories] for name in _CELL}
     text = [
         [f"{three(value)} {mark or ''}".rstrip() for value, mark in zip(*rows, strict=True)]
         for rows in zip(grid["value"], grid["mark"], strict=True)
     ]
-    hover = [[_hover(indexed, category, model, metric) for model in models] for category in categories]
+    hover = [[_hover(cells, category, model, metric) for model in models] for category in categories]
     figure = gain_map(grid["gain"], models, categories, text, hover)
     return dress(figure, 34 * len(categories) + (130 if len(models) > 4 else 60), legend=False)
 
@@ -71,15 +75,19 @@ def gain_map(
 _CELL = ("value", "gain", "mark")
 
 
-def _cell(indexed: pd.DataFrame, category: str, model: str, name: str) -> float | None:
-    value = indexed[name].get((category, model))
+Cells = dict[tuple[str, str], dict[str, Any]]
+"""(category, model) -> a row of the matrix."""
+
+
+def _cell(cells: Cells, category: str, model: str, name: str) -> float | None:
+    value = cells.get((category, model), {}).get(name)
     return None if value is None or pd.isna(value) else value
 
 
-def _hover(indexed: pd.DataFrame, category: str, model: str, metric: str) -> str:
-    if (category, model) not in indexed.index:
+def _hover(cells: Cells, category: str, model: str, metric: str) -> str:
+    if (category, model) not in cells:
         return f"{model} on {category}: not evaluated"
-    row = indexed.loc[(category, model)]
+    row = cells[category, model]
     if pd.isna(row["value"]):
         return f"{model} on {category}: {row['reason'] or 'no value'}"
     seen = "" if row["clear"] or row["gain"] == 0 else "<br>no difference from base seen"

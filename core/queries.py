@@ -5,104 +5,48 @@ Light: pandas and numpy, no models. Intervals are at 95 %.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from core import results, runs
+from core import runs
+from core.evaluated import OWN, Evaluation, evaluation
 from core.metrics import METRICS
 from core.results import ALL, GENERAL
 from core.runs import Run
 from core.stats import Estimate, wilson
 from core.wording import signed, three
 
-OWN = "own"
-"""The model name that stands for each category's own adapter."""
+__all__ = [
+    "OWN",
+    "Evaluation",
+    "best_median_worst",
+    "by_question",
+    "evaluation",
+    "examples",
+    "gains",
+    "is_neither",
+    "led_to_own",
+    "lower_is_better",
+    "matrix",
+    "paired",
+    "perplexity",
+    "perplexity_drop",
+    "runs_with",
+    "side_by_side",
+    "told",
+    "with_flags",
+]
+
 _CELLS = 2_000_000
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The tables of one evaluation run."""
-
-    run: Run
-    models: pd.DataFrame
-    answers: pd.DataFrame
-    scores: pd.DataFrame
-    general: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Answers about other matters, which count in no total."""
-    comparisons: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=results.Comparison.columns()))
-    """Empty where an older run has none."""
-    flags: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=results.Flag.columns()))
-
-    @property
-    def categories(self) -> list[str]:
-        """Categories in the order of the answers."""
-        return list(dict.fromkeys(self.answers["category"]))
-
-    @property
-    def baseline(self) -> str:
-        """What the others are compared with: the base, or the first model where the base was left out."""
-        return (self.of_role("base") or list(self.models["model"]))[0]
-
-    @property
-    def compared(self) -> list[str]:
-        """'own' where there are adapters of categories, then pooled, merged and routed: what stands against the base in summaries."""
-        owned = [OWN] if any(self.own(category) for category in self.categories) else []
-        rest = [model for role in ("pooled", "merged", "route") for model in self.of_role(role)]
-        return [model for model in (owned + rest or list(self.models["model"])) if model != self.baseline]
-
-    def of_role(self, role: str) -> list[str]:
-        """Names of the models with this role (base, own, pooled, merged, route)."""
-        return list(self.models.loc[self.models["role"] == role, "model"])
-
-    def own(self, category: str) -> str | None:
-        """The adapter of this category; the newest when there are several."""
-        found = self.models[(self.models["role"] == "own") & (self.models["category"] == category)]
-        return str(found["model"].iloc[-1]) if len(found) else None
-
-    def role_of(self, model: str) -> str:
-        """The role of a model, 'own' for the stand-in of the own adapters."""
-        found = self.models.loc[self.models["model"] == model, "role"]
-        return str(found.iloc[0]) if len(found) else OWN
-
-    def answers_of(self, model: str) -> pd.DataFrame:
-        """One model's answers; for 'own', each category's answers by its own adapter."""
-        return self.rows_of(self.answers, model)
-
-    def rows_of(self, table: pd.DataFrame, model: str) -> pd.DataFrame:
-        """The same of any table with a model and a category in each row."""
-        if model != OWN or OWN in set(self.models["model"]):
-            return table[table["model"] == model]
-        owners = {category: self.own(category) for category in self.categories}
-        return table[table["model"] == table["category"].map(owners)]
+_LOSS = ("reference_loss", "reference_tokens")
 
 
 def runs_with(verb: str, table: str, done: bool = True) -> list[Run]:
     """Runs of a verb that have this table, newest first; those of demos after all others. `done`: finished ones alone."""
     found = [run for run in runs.listing(verb) if (run.path / table).exists() and (not done or run.status == "done")]
     return sorted(found, key=lambda run: run.of_demo and run.status != "running")
-
-
-def evaluation(run: Run) -> Evaluation:
-    """The tables of an evaluation run."""
-    answers = results.read(run.path / "answers.csv", results.Answer)
-    other = answers["category"] == GENERAL
-    return Evaluation(
-        run,
-        results.read(run.path / "models.csv", results.Model),
-        answers[~other],
-        _table(run, "scores.csv", results.Score),
-        answers[other],
-        _table(run, "comparisons.csv", results.Comparison),
-        _table(run, "flags.csv", results.Flag),
-    )
-
-
-def _table(run: Run, name: str, row_type: type[results.Row]) -> pd.DataFrame:
-    file = run.path / name
-    return results.read(file, row_type) if file.exists() else pd.DataFrame(columns=row_type.columns())
 
 
 def perplexity(answers: pd.DataFrame) -> float:
@@ -226,26 +170,48 @@ def by_question(weights: pd.DataFrame) -> pd.DataFrame:
     return wide.reset_index().rename_axis(columns=None)
 
 
-def side_by_side(found: Evaluation, candidate: str) -> pd.DataFrame:
-    """category, question, reference, base and candidate predictions, and `gain`: nats per token that the reference costs less."""
+def paired(found: Evaluation, candidate: str) -> pd.DataFrame:
+    """A row for each question that both the baseline and the candidate answered: category, model, and `gain`: nats per token that the
+    reference costs less. base_place and place: the rows of their answers."""
     keys = ["category", "question", "reference"]
-    base = found.answers_of(found.baseline).drop_duplicates(keys)
-    ours = found.answers_of(candidate).drop_duplicates(keys)
-    pairs = base.merge(ours, on=keys, suffixes=("_base", "_candidate"))
-    per_token = [pairs[f"reference_loss_{who}"] / pairs[f"reference_tokens_{who}"] for who in ("base", "candidate")]
-    table = pairs[[*keys, "prediction_base", "prediction_candidate", "model_candidate"]].copy()
-    table.columns = pd.Index([*keys, "base", "candidate", "model"])
+    base, ours = (
+        found.answers_of(model).drop_duplicates(keys).reset_index(names="place")[[*keys, "model", *_LOSS, "place"]]
+        for model in (found.baseline, candidate)
+    )
+    pairs = base.merge(ours, on=keys, suffixes=("_base", ""))
+    per_token = [pairs[f"reference_loss{who}"] / pairs[f"reference_tokens{who}"] for who in ("_base", "")]
+    table = pairs[["category", "model", "place_base", "place"]].rename(columns={"place_base": "base_place"})
     return table.assign(gain=per_token[0] - per_token[1])
 
 
+def told(found: Evaluation, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `paired` with their texts: category, question, reference, base and candidate predictions, model, gain."""
+    base, ours = (found.whole(pairs[name].tolist()) for name in ("base_place", "place"))
+    texts = {name: base[name].to_numpy() for name in ("question", "reference")}
+    table = pairs[["category"]].assign(**texts, base=base["prediction"].to_numpy(), candidate=ours["prediction"].to_numpy())
+    return table.assign(model=pairs["model"], gain=pairs["gain"])
+
+
+def side_by_side(found: Evaluation, candidate: str) -> pd.DataFrame:
+    """All answers of a candidate beside the baseline's, with their texts: see `told`."""
+    return told(found, paired(found, candidate))
+
+
 def with_flags(found: Evaluation, pairs: pd.DataFrame) -> pd.DataFrame:
-    """side_by_side's pairs with `base_flags` and `flags`: of each answer the flags of flags.csv and their details."""
+    """A few pairs of `told` with `base_flags` and `flags`: of each answer the flags of flags.csv and their details."""
     keys, known = ["model", "category", "question"], dict[tuple[str, ...], dict[str, str]]()
-    for *key, flag, detail in found.flags[[*keys, "flag", "detail"]].itertuples(index=False):
+    asked = f"SELECT {', '.join(keys)}, flag, detail FROM rows WHERE list_contains($questions, question) ORDER BY place"
+    for *key, flag, detail in found.flags.ask(asked, {"questions": pairs["question"].tolist()}).itertuples(index=False):
         known.setdefault(tuple(key), {})[flag] = detail
     base = [known.get((found.baseline, *key), {}) for key in zip(pairs["category"], pairs["question"], strict=True)]
     ours = [known.get(key, {}) for key in zip(*(pairs[name] for name in keys), strict=True)]
     return pairs.assign(base_flags=base, flags=ours)
+
+
+def examples(found: Evaluation, candidate: str) -> list[tuple[str, pd.Series]]:
+    """best_median_worst of a candidate, with their texts."""
+    chosen = best_median_worst(paired(found, candidate))
+    return [(label, told(found, row.to_frame().T).iloc[0]) for label, row in chosen]
 
 
 def best_median_worst(pairs: pd.DataFrame) -> list[tuple[str, pd.Series]]:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from core import queries, results
+from core import evaluated, queries, results
 from core.queries import Evaluation
 from core.rag import NONE, PIPELINES
 from core.results import ALL
@@ -111,7 +111,9 @@ class RagRun:
         first = (self.cells["role"] == "base") & (self.cells["pipeline"] == NONE)
         models = pd.concat([self.cells[first], self.cells[~first]]).assign(category="", path="", content_hash="")
         tables = {name: self._read(f"{name}.csv", kind) for name, kind in (("scores", results.Score), ("comparisons", results.Comparison))}
-        return Evaluation(self.run, models, self._read("answers.csv", results.Answer), **tables)
+        file = self.run.path / "answers.csv"
+        answers = evaluated.counted(file) if file.exists() else self._read(file.name, results.Answer)
+        return Evaluation(self.run, models, answers, **tables)
 
     @cached_property
     def pipelines(self) -> list[str]:

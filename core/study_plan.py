@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-from core import paths, results, runs
+from core import evaluated, paths, runs
 from core.config import Config, DataConfig, EvaluateConfig, JudgeConfig, MergeConfig, ReportConfig, StudyConfig, TrainConfig
 from core.data.read import Dataset
 from core.errors import UserError
@@ -265,7 +265,7 @@ def _seen(verb: str, base_model: str) -> float | None:
         if verb == "train" and run.outputs.get("tokens_per_second"):
             return float(run.outputs["tokens_per_second"])
         if verb == "evaluate" and (run.path / "answers.csv").exists():
-            answers = len(results.read(run.path / "answers.csv", results.Answer))
+            answers = int(evaluated.answered(run).ask("SELECT count(*) AS number FROM rows")["number"].iloc[0])
             seconds = seconds_between(run.started_at, run.finished_at) or 1.0
             return float(answers * run.config["max_new_tokens"] / seconds)
     return None

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import judging, results, text_search, verdict_index
-from core.judge.measures import questions
+from core.judge.measures import JUDGED, questions
 from core.judge.verdicts import WORDS
-from core.results import ALL, Flag, Theme, Verdict, duck, parquet
+from core.results import ALL, Flag, Theme, Verdict, duck, parquet, scratch
 from core.results.asked import Asked
+from core.results.found import PAGE, Found
 from core.results.parquet import Said, silent
 from core.verdict_index import COUNTED, MARKS, NAMES, TEXTS
-from core.verdicts_found import PAGE, Found
 
 __all__ = ["ANY", "ORDERS", "PAGE", "PEOPLE", "SORTS", "TEXTS", "Filters", "Found", "VerdictTable"]
 
@@ -89,7 +89,7 @@ class VerdictTable:
     @classmethod
     def of(cls, rows: pd.DataFrame, flags: Asked, themes: Asked) -> "VerdictTable":
         """A table that is not large: what is made of it goes when it is used no more."""
-        kept = TemporaryDirectory(prefix="lyceum-verdicts-")
+        kept = TemporaryDirectory(dir=scratch.folder())
         made = [Path(kept.name) / name for name in ("rows", "index")]
         for folder in made:
             folder.mkdir()
@@ -125,7 +125,7 @@ class VerdictTable:
             if (wanted := getattr(filters, kind)) != ANY:
                 found.keep_places(kind, beside["place"] if wanted == "any" else beside.filter(pc.equal(beside["name"], wanted))["place"])
         if filters.people != ANY:
-            found.keep_said(filters.people, people)
+            _keep_said(found, filters.people, people)
         if (filters.low, filters.high) != (-1.0, 1.0):
             found.keep("difference BETWEEN $low AND $high", low=filters.low, high=filters.high)
         if text := filters.text.strip():
@@ -219,6 +219,16 @@ class VerdictTable:
         """Columns of marks of these rows, in their order."""
         asked = f"SELECT place, {', '.join(columns)} FROM marks WHERE place IN (SELECT unnest($places))"
         return self.ask(asked, {"places": places}).set_index("place").loc[places]
+
+
+def _keep_said(found: Found, wanted: str, people: "pd.Series[str] | None") -> None:
+    """Only the rows of which people said something, or the same as the judge, or something else."""
+    said = pd.Series(dtype=str) if people is None else people
+    columns = {"pair": pa.array(said.index.astype(str), pa.string()), "word": pa.array(said.to_numpy(dtype=object), pa.string())}
+    found.keep("pair IN (SELECT pair FROM said)", {"said": pa.table(columns)})
+    if wanted != "voted":
+        same = "(pair, verdict) IN (SELECT (pair, word) FROM said)"
+        found.keep(f"list_contains($judged, verdict) AND {same if wanted == 'agree' else f'NOT {same}'}", judged=list(JUDGED))
 
 
 def _flagged(rows: Path, flags: Asked) -> pa.Table:

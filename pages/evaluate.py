@@ -1,26 +1,28 @@
 """Evaluate: the matrix of categories and models, answers side by side, and downloads."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from core import charts, exports, findings, model_findings, private, queries, results
 from core.queries import OWN, Evaluation
-from core.results import ALL, GENERAL
+from core.results import ALL, GENERAL, Answer, Flag, Row
 from core.wording import plain, three
-from pages import evaluate_answers, form, frame, parts
+from pages import evaluate_answers, evaluations, form, frame, paging, parts
 
 FIELDS = ["data", "models", "base_model", "system_prompt", "split", "limit", "metrics", "encoder", "max_new_tokens", "engine"]
 
 
 def picture(found: Evaluation, finding: str) -> None:
     """The matrix for one metric, and what it says of each model."""
-    judged = parts.win_rates(found.run.run_id)
+    judged = evaluations.win_rates(found.run)
     metrics = [*dict.fromkeys(found.scores["metric"]), *judged]
     if not metrics:
         st.caption("This evaluation has no scores: no metric was chosen.")
         return
     metric = st.selectbox("Metric", metrics, key="metric", bind="query-params", width=420) or metrics[0]
-    table = judged[metric] if metric in judged else parts.matrix(found.run.run_id, metric)
+    table = judged[metric] if metric in judged else evaluations.matrix(found.run, metric)
     with st.container(key="matrix"):
         figure = charts.matrix(
             table, metric, list(found.models["model"]), [*found.categories, ALL, *([GENERAL] if len(found.general) else [])]
@@ -55,41 +57,55 @@ def routes(found: Evaluation) -> None:
         return
     with st.expander("Routes: which adapters each question used"):
         names = list(dict.fromkeys(every["model"]))
-        name = st.selectbox("Route", names, key="route", bind="query-params") or names[0]
+        name = paging.choice(st, "Route", "route", names, key="route_page")
         weights = every[every["model"] == name]
-        sentence = findings.route(found, name, queries.led_to_own(weights))
+        sentence = evaluations.route(found.run, name)
         st.markdown(plain(sentence))
         st.plotly_chart(charts.routed(weights), alt=sentence, config={"displayModeBar": False})
-        shown = queries.by_question(weights)
+        shown = paging.part(queries.by_question(weights), "route_page")
         st.dataframe(shown.round(3), hide_index=True, height=260, key="routed", alt="Weight of each adapter for each question")
-        parts.download("route_weights.csv", every)
+        parts.download("route_weights.csv", lambda: every)
 
 
 def downloads(found: Evaluation) -> None:
     """answers.csv, and one file per model and category under the second source's names."""
     with st.expander("Downloads"):
-        parts.download("answers.csv", found.answers)
-        if len(found.flags):
-            parts.download("flags.csv", found.flags)
+        for name, row_type in (("answers.csv", Answer), ("flags.csv", Flag)):
+            taken(found.run.path / name, row_type)
         files = exports.answers(found)
         name = st.selectbox("Question, answer and prediction of", list(files), key="export", bind="query-params")
-        parts.download(name, files[name], key="download-export")
+        parts.download(name, lambda: files[name], key="download-export")
+
+
+def taken(file: Path, row_type: type[Row]) -> None:
+    """A table with rows, without those about other matters; one that is too large stays where it is."""
+
+    def rows() -> pd.DataFrame:
+        table = results.read(file, row_type)
+        return table if row_type is Flag else table[table["category"] != GENERAL]
+
+    if not file.exists():
+        return
+    if said := parts.too_large(file):
+        st.caption(f"{plain(said)}.")
+    else:
+        parts.download(file.name, rows)
 
 
 frame.enter()
-evaluations = queries.runs_with("evaluate", "answers.csv")
-if evaluations:
+done = queries.runs_with("evaluate", "answers.csv")
+if done:
     title = st.container()
-    run = parts.pick_run(evaluations, "evaluation")
-    evaluation = queries.evaluation(run)
-    sentence = findings.evaluation(evaluation, parts.gains(run.run_id, tuple(evaluation.compared)))
+    run = parts.pick_run(done, "evaluation")
+    evaluation = evaluations.opened(run)
+    sentence = findings.evaluation(evaluation, evaluations.gains(run, evaluation.compared))
     with title:
         parts.head("Evaluate", sentence)
     parts.watch("evaluate")
     picture(evaluation, sentence)
     routes(evaluation)
     evaluate_answers.counts(evaluation)
-    evaluate_answers.show(evaluation)
+    st.fragment(evaluate_answers.show)(evaluation)  # another filter draws this part anew, and no chart
     downloads(evaluation)
 else:
     parts.empty(

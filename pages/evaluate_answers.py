@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from core import queries
+from core.answer_pairs import ANY, NONE, SORTS, Filters
 from core.queries import OWN, Evaluation
+from core.results.found import Found
 from core.wording import count, plain
-from pages import cards, link
+from pages import cards, evaluations, link, paging
 
 FLAGS = {
     "empty": "empty",
@@ -17,7 +18,7 @@ FLAGS = {
     "other_language": "changes language",
 }
 """What a flag of flags.csv is called on a page."""
-ANY, NONE = "all", "none"
+COLUMNS = ["category", "question", "gain", "flags", "reference", "base", "candidate"]
 
 
 def show(found: Evaluation) -> None:
@@ -27,41 +28,45 @@ def show(found: Evaluation) -> None:
     if not candidates:
         st.caption("Only one model was evaluated, so there is nothing to set beside it.")
         return
-    pairs = _chosen(found, candidates)
-    st.caption(f"{count(len(pairs), 'question')}. Gain: how many nats per token less the reference costs than with the base. Choose a row.")
-    if pairs.empty:
-        return
-    columns = ["category", "question", "gain", "flags", "reference", "base", "candidate"]
-    shown = pairs.assign(gain=pairs["gain"].round(3), flags=pairs["flags"].map(_named))
-    event = st.dataframe(
-        shown[columns], hide_index=True, on_select="rerun", selection_mode="single-row", height=260, key="pairs", alt="Answers side by side"
-    )
-    _pair(found, pairs.iloc[link.row(event, "pair", [str(place) for place in pairs.index])])
-
-
-def _chosen(found: Evaluation, candidates: list[str]) -> pd.DataFrame:
-    """The pairs that the filters leave."""
     row = st.columns(5, vertical_alignment="bottom")
     naming = {OWN: "own adapter of the category"}
-    model = row[0].selectbox("Model", candidates, format_func=lambda name: naming.get(name, name), key="model", bind="query-params")
-    category = row[1].selectbox("Category", [ANY, *found.categories], key="category", bind="query-params")
-    flag = row[2].selectbox("Flag", [ANY, NONE, *FLAGS], format_func=lambda name: FLAGS.get(name, name), key="flag", bind="query-params")
-    order = row[3].selectbox("Order", ["file", "largest gain", "smallest gain"], key="order", bind="query-params")
-    text = row[4].text_input("Contains", key="contains", bind="query-params", placeholder="text in question or answer")
-    pairs = queries.with_flags(found, queries.side_by_side(found, model or candidates[0]))
-    return filtered(pairs, category or ANY, order or "file", text or "", flag or ANY)
+    candidate = paging.choice(row[0], "Model", "model", candidates, lambda name: naming.get(name, name))
+    filters = _filters(found, row[1:])
+    pairs = evaluations.pairs(found.run, candidate)
+    rows = pairs.where(filters)
+    st.caption(f"{count(len(rows), 'question')}. Gain: how many nats per token less the reference costs than with the base. Choose a row.")
+    if not len(rows):
+        return
+    number = paging.turned(rows.pages)
+    chosen = _picked(pairs.page(rows, number), rows, f"{hash((candidate, filters))}-{number}")
+    _pair(found, pairs.pair(chosen))
 
 
-def filtered(pairs: pd.DataFrame, category: str, order: str, text: str, flag: str = ANY) -> pd.DataFrame:
-    """Pairs of one category whose candidate has a flag (or 'none') and that contain a text, in an order."""
-    if category != ANY:
-        pairs = pairs[pairs["category"] == category]
-    if flag != ANY:
-        pairs = pairs[[not flags if flag == NONE else flag in flags for flags in pairs["flags"]]]
-    if text:
-        columns = pairs[["question", "reference", "base", "candidate"]]
-        pairs = pairs[columns.apply(lambda column: column.str.contains(text, case=False, regex=False)).any(axis=1)]
-    return pairs if order == "file" else pairs.sort_values("gain", ascending=order == "smallest gain", kind="stable")
+def _filters(found: Evaluation, columns: "list[st.delta_generator.DeltaGenerator]") -> Filters:
+    """The filters as they are set."""
+    return Filters(
+        paging.choice(columns[0], "Category", "category", [ANY, *found.categories]),
+        paging.choice(columns[1], "Flag", "flag", [ANY, NONE, *FLAGS], lambda name: FLAGS.get(name, name)),
+        sort=paging.choice(columns[2], "Order", "order", SORTS),
+        text=paging.contains(columns[3]),
+    )
+
+
+def _picked(page: pd.DataFrame, rows: Found, key: str) -> int:
+    """The page as a table; the number of the pair to show in full."""
+    shown = paging.cut(page, ("question", "reference", "base", "candidate"))
+    shown = shown.assign(gain=page["gain"].astype(float).round(3), flags=page["flags"].map(_named))
+    event = st.dataframe(
+        shown[COLUMNS],
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=260,
+        key=f"pairs-{key}",
+        alt="Answers side by side",
+        column_config={"flags": st.column_config.TextColumn(width=140)},
+    )
+    return int(link.opened(event, "pair", [str(number) for number in page.index], link.numbered(rows)))
 
 
 def _pair(found: Evaluation, pair: pd.Series) -> None:
@@ -77,14 +82,13 @@ def _pair(found: Evaluation, pair: pd.Series) -> None:
 
 def counts(found: Evaluation) -> None:
     """How many answers of each model have each flag."""
-    if found.flags.empty:
+    table = evaluations.flag_counts(found.run)
+    flags = int(table.drop(columns="answers").to_numpy().sum())
+    if not flags:
         return
-    with st.expander(f"Flags: {count(len(found.flags), 'oddity', 'oddities')} in {count(len(found.answers), 'answer')}"):
-        table = pd.crosstab(found.flags["model"], found.flags["flag"])
-        table = table.reindex(list(found.models["model"]), fill_value=0).reindex(columns=list(FLAGS), fill_value=0)
-        asked = found.answers.groupby("model").size().reindex(table.index)
-        table.insert(0, "answers", asked)
-        st.dataframe(table.rename(columns=FLAGS).reset_index(), hide_index=True, alt="Flags of each model's answers")
+    with st.expander(f"Flags: {count(flags, 'oddity', 'oddities')} in {count(len(found.answers), 'answer')}"):
+        shown = table.reindex(columns=["answers", *FLAGS], fill_value=0).rename(columns=FLAGS)
+        st.dataframe(shown.reset_index(), hide_index=True, alt="Flags of each model's answers")
         st.caption(
             "Told from the text alone, by rules: a phrase three times in a row, or half of the runs of four words seen before; half of "
             "the words copied from the question; seven tenths from one training answer; another script, or another language's common words."

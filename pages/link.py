@@ -1,10 +1,12 @@
 """A page's state in its address, and as a link that brings it back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+
+from core.results.found import Found
 
 Link = Mapping[str, str | list[str]]
 """Query parameters."""
@@ -21,16 +23,27 @@ def write(link: Link, known: Iterable[str]) -> None:
         st.query_params.update(new)
 
 
-def row(event: Any, name: str, ids: Sequence[str]) -> int:
-    """Place of the row to show in full: the one chosen in a table, which the address names from then on, else the address's, else 0.
+def opened(event: Any, name: str, ids: Sequence[str], known: Callable[[str], bool]) -> str:
+    """Id of the row to show in full: the one chosen in a table, which the address names from then on, else the address's, else the first.
 
-    `event`: what st.dataframe returned; `ids`: one per row, the same whatever filters are set.
+    `event`: what st.dataframe returned; `ids`: one per row of that table, the same whatever filters are set; `known`: whether there is
+    such a row, in the table or on another of its pages.
     """
     chosen = event["selection"]["rows"]
     if chosen and chosen[0] < len(ids):
         st.query_params[name] = ids[chosen[0]]
     linked = st.query_params.get(name, "")
-    return ids.index(linked) if linked in ids else 0
+    return linked if known(linked) else ids[0]
+
+
+def row(event: Any, name: str, ids: Sequence[str]) -> int:
+    """Place of the row to show in full, in a table that has all of them: see `opened`."""
+    return ids.index(opened(event, name, ids, ids.__contains__))
+
+
+def numbered(found: Found) -> Callable[[str], bool]:
+    """Whether an id is the number of one of these rows."""
+    return lambda text: text.isdecimal() and int(text) in found
 
 
 def query(link: Link) -> str:

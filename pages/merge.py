@@ -5,7 +5,7 @@ import streamlit as st
 from core import console, findings, paths, read_only
 from core.console import Shelf
 from core.wording import count
-from pages import frame, merge_console, merge_controls, merge_details, merge_play, merge_search, parts
+from pages import evaluations, frame, merge_console, merge_controls, merge_details, merge_play, merge_search, parts
 
 SHOWS = "Weights of a mix and its answers while they move, its loss per category beside base and own adapters, and what merging did."
 WHY = "A merge is one model for all subjects; it costs something in each, and this page says how much."
@@ -26,7 +26,7 @@ def finding(merged: list[str]) -> str:
     """What merging cost, by the newest merged adapter that was evaluated."""
     for name in merged:
         if found := merge_details.evaluated(name):
-            return findings.merged(parts.gains(found.run.run_id, tuple(found.compared)), name)
+            return findings.merged(evaluations.gains(found.run, found.compared), name)
     if merged:
         return f"{count(len(merged), 'merged adapter')} made; none has been evaluated yet, so what merging cost is not known."
     return f"{SHOWS} {WHY}"

@@ -9,9 +9,9 @@ from core import charts, console, findings, merge_charts, paths, queries, read_o
 from core.console import Play, Shelf
 from core.merge import STRATEGIES
 from core.queries import OWN
-from core.results import ALL, Cosine, Fidelity
+from core.results import ALL, Cosine, Fidelity, Model
 from core.wording import percent, plain, three
-from pages import baked_answers, form, parts
+from pages import baked_answers, evaluations, form, parts
 
 CONFLICTING = 5
 HELP = {
@@ -55,9 +55,8 @@ def _to_the_fresh(merged: list[str]) -> None:
 def evaluated(name: str) -> queries.Evaluation | None:
     """The newest evaluation that has this merged adapter."""
     for run in queries.runs_with("evaluate", "answers.csv"):
-        found = queries.evaluation(run)
-        if name in set(found.models["model"]):
-            return found
+        if name in set(parts.table(run, "models.csv", Model)["model"]):
+            return evaluations.opened(run)
     return None
 
 
@@ -83,8 +82,8 @@ def cost(name: str) -> None:
         st.caption("It has not been evaluated yet, so what merging cost is not known.")
         st.page_link("pages/evaluate.py", label="Evaluate it", icon=":material/arrow_forward:")
         return
-    table = parts.gains(found.run.run_id, tuple(model for model in found.compared if model in (OWN, name)))
-    said = findings.merged(parts.gains(found.run.run_id, tuple(found.compared)), name)
+    table = evaluations.gains(found.run, [model for model in found.compared if model in (OWN, name)])
+    said = findings.merged(evaluations.gains(found.run, found.compared), name)
     st.plotly_chart(charts.dumbbells(table[table["category"] != ALL]), alt=said, config={"displayModeBar": False}, key="cost")
     st.caption(f"From evaluation {parts.label(found.run)}. Whiskers: 95 % interval of the drop from base.")
 

@@ -11,7 +11,7 @@ from core.queries import OWN
 from core.report import outlook, sources
 from core.results import ALL
 from core.wording import count, duration, plain, seconds_between, signed, three
-from pages import audit_card, cards, form, frame, parts, verdict_tables
+from pages import audit_card, cards, evaluations, form, frame, parts, verdict_tables
 
 
 def road() -> None:
@@ -35,7 +35,7 @@ def road() -> None:
 
 def figures(found: queries.Evaluation) -> None:
     """Headline figures with their intervals."""
-    table = parts.gains(found.run.run_id, tuple(found.compared))
+    table = evaluations.gains(found.run, found.compared)
     whole = table[table["category"] == ALL]
     columns = st.columns(min(4, len(whole)) or 1)
     for column, row in zip(columns, whole.head(4).itertuples(), strict=False):
@@ -54,7 +54,7 @@ def examples(found: queries.Evaluation) -> None:
     candidate = found.compared[0]
     st.subheader("Before and after", anchor=False)
     st.caption("Chosen by rule: the largest, the median and the smallest gain in nats per token of the reference answer.")
-    for label, row in queries.best_median_worst(queries.side_by_side(found, candidate)):
+    for label, row in queries.examples(found, candidate):
         st.markdown(f"**{label}** ({signed(row['gain'])} nats per token) · {plain(row['category'])} · {plain(row['question'])}")
         cards.texts(row["reference"], row["base"], row["candidate"], row["model"], key=f"example-{label}")
 
@@ -98,7 +98,7 @@ def running() -> None:
 
 def show(found: queries.Evaluation) -> None:
     """The claim with its evidence, top to bottom."""
-    gains = parts.gains(found.run.run_id, tuple(found.compared))
+    gains = evaluations.gains(found.run, found.compared)
     finding = findings.evaluation(found, gains)
     parts.head("Lyceum", finding)
     st.caption(plain(about(found)))
@@ -134,9 +134,9 @@ def next_steps(found: queries.Evaluation) -> None:
 
 
 frame.enter()
-evaluations = queries.runs_with("evaluate", "answers.csv")
-if evaluations:
-    show(queries.evaluation(evaluations[0]))
+done = queries.runs_with("evaluate", "answers.csv")
+if done:
+    show(evaluations.opened(done[0]))
 else:
     pressed = parts.empty(
         "Lyceum",

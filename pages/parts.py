@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import private, progress, queries, read_only, results, runs, win_matrix
+from core import paths, private, progress, read_only, results, runs
 from core.config import Config
 from core.errors import UserError
 from core.results import Row
@@ -17,6 +17,10 @@ from core.wording import day, duration, plain, seconds_between
 CHIPS = {"queued": "gray", "running": "blue", "done": "green", "failed": "orange", "cancelled": "gray"}
 BUNDLED = "SmolLM2-135M-Instruct"
 LIVE_SECONDS = 2
+MOST_SENT = 200_000_000
+"""Bytes of a table that a browser is sent; Streamlit holds what it sends in memory."""
+State = tuple[tuple[str, int, int], ...]
+"""Paths of files with when they changed and their sizes."""
 
 
 def head(title: str, finding: str) -> None:
@@ -79,6 +83,12 @@ def act(verb: str, run_id: str) -> None:
     st.rerun(scope="app")
 
 
+def state(*files: Path) -> State:
+    """How those of these files stand that are there."""
+    there = ((str(file), file.stat()) for file in files if file.exists())
+    return tuple((path, state.st_mtime_ns, state.st_size) for path, state in there)
+
+
 def table(run: Run, name: str, row_type: type[Row]) -> pd.DataFrame:
     """A table of a run; read again only when the file has changed."""
     path = run.path / name
@@ -91,24 +101,6 @@ def table(run: Run, name: str, row_type: type[Row]) -> pd.DataFrame:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _table(path: str, row_type: type[Row], changed: int, size: int) -> pd.DataFrame:
     return results.read(Path(path), row_type)
-
-
-@st.cache_data(show_spinner=False, max_entries=16)
-def gains(run_id: str, models: tuple[str, ...]) -> pd.DataFrame:
-    """queries.gains of a finished evaluation, worked out once."""
-    return queries.gains(queries.evaluation(runs.read(run_id)), models)
-
-
-@st.cache_data(show_spinner=False, max_entries=32)
-def matrix(run_id: str, metric: str) -> pd.DataFrame:
-    """queries.matrix of a finished evaluation, worked out once."""
-    return queries.matrix(queries.evaluation(runs.read(run_id)), metric)
-
-
-@st.cache_data(show_spinner=False, max_entries=8, ttl=60)
-def win_rates(run_id: str) -> dict[str, pd.DataFrame]:
-    """win_matrix.win_rates of a finished evaluation; judge runs join within a minute."""
-    return win_matrix.win_rates(queries.evaluation(runs.read(run_id)))
 
 
 def label(run: Run) -> str:
@@ -208,13 +200,22 @@ def failure(run: Run) -> None:
     see(run)
 
 
-def download(name: str, data: pd.DataFrame, label: str = "", key: str = "") -> None:
-    """A table as a CSV file; in read-only mode without this machine's folders."""
-    told = private.removed_from_table(data) if read_only.active() else data
-    content = told.to_csv(index=False).encode("utf-8")
-    st.download_button(
-        label or name, content, name, "text/csv", on_click="ignore", icon=":material/download:", key=key or f"download-{name}"
-    )
+def download(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame], label: str = "", key: str = "") -> None:
+    """A table as a CSV file; in read-only mode without this machine's folders. `data`: the table, or what makes it when it is wanted."""
+    clean = private.removed_from_table if read_only.active() else lambda table: table
+
+    def content(table: pd.DataFrame) -> bytes:
+        return bytes(clean(table).to_csv(index=False).encode("utf-8"))
+
+    given = content(data) if isinstance(data, pd.DataFrame) else lambda: content(data())
+    st.download_button(label or name, given, name, "text/csv", on_click="ignore", icon=":material/download:", key=key or f"download-{name}")
+
+
+def too_large(file: Path) -> str:
+    """Why a table isn't sent to a browser, and where it is; empty where it can be sent."""
+    if file.stat().st_size <= MOST_SENT:
+        return ""
+    return f"{file.name} has {file.stat().st_size / 1e6:,.0f} MB, too much for a browser. It lies whole in {paths.shown(file.parent)}"
 
 
 def download_file(file: Path, label: str) -> None:

@@ -9,7 +9,7 @@ from core import queries, rag_charts, rag_findings, rag_tables
 from core.rag_tables import OUTCOMES, RagRun
 from core.results import ALL
 from core.wording import count, plain, three
-from pages import cards, link, parts
+from pages import cards, link, paging, parts
 
 ANY = "all"
 
@@ -103,10 +103,18 @@ def _by_question(found: RagRun, mine: pd.DataFrame, generator: str, pipeline: st
     asked = found.questions[["question", "answer", "category"]]
     table = mine.join(asked, on="question_id").reset_index(drop=True)
     shown = table[["category", "question", "outcome", "neither", "tuning", "rag", "both"]].assign(outcome=table["outcome"].map(OUTCOMES))
+    page, table = paging.part(shown, "fixes_page"), table.set_index("question_id", drop=False)
+    ids = [str(table.index[place]) for place in page.index]
     event = st.dataframe(
-        shown.round(3), hide_index=True, on_select="rerun", selection_mode="single-row", height=240, key="fixes", alt="Outcome by question"
+        page.round(3),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=240,
+        key=f"fixes-{hash(tuple(ids))}",
+        alt="Outcome by question",
     )
-    chosen = table.iloc[link.row(event, "rag_question", list(table["question_id"]))]
+    chosen = table.loc[link.opened(event, "rag_question", ids, table.index.__contains__)]
     st.text(chosen["question"])
     base = found.generators[0]
     four = ((base, "none"), (generator, "none"), (base, pipeline), (generator, pipeline))

@@ -5,7 +5,7 @@ import streamlit as st
 from core import findings, paths, queries, read_only, runs
 from core.runs import Run
 from core.wording import MISSING, count, duration, plain, seconds_between
-from pages import form, frame, parts
+from pages import evaluations, form, frame, parts
 
 FIELDS = ["evaluation", "title"]
 HOLDS = (
@@ -36,10 +36,10 @@ def finding(made: list[Run]) -> str:
 
 def preview(evaluation: Run) -> None:
     """What a bundle of this evaluation would hold."""
-    found = queries.evaluation(evaluation)
+    found = evaluations.opened(evaluation)
     with st.container(border=True):
         st.caption("A bundle of the newest evaluation begins with")
-        st.markdown(plain(findings.evaluation(found, parts.gains(evaluation.run_id, tuple(found.compared)))))
+        st.markdown(plain(findings.evaluation(found, evaluations.gains(evaluation, found.compared))))
         st.markdown("\n".join(f"- {line}" for line in HOLDS))
 
 
@@ -86,18 +86,18 @@ def hints() -> None:
 
 
 frame.enter()
-evaluations = queries.runs_with("evaluate", "answers.csv")
+done = queries.runs_with("evaluate", "answers.csv")
 made_bundles = bundles()
-if evaluations or made_bundles:
+if done or made_bundles:
     parts.head("Share", finding(made_bundles))
     parts.watch("report")
     if made_bundles:
         listed(made_bundles, st.query_params.get("bundle"))
-    if evaluations and not read_only.active():
+    if done and not read_only.active():
         st.subheader("Make a bundle", anchor=False)
-        preview(evaluations[0])
+        preview(done[0])
         judged = [run.run_id for run in queries.runs_with("judge", "verdicts.csv")]
-        form.form("report", "Make a bundle", FIELDS, {"evaluation": ["last", *(run.run_id for run in evaluations)], "judged": judged})
+        form.form("report", "Make a bundle", FIELDS, {"evaluation": ["last", *(run.run_id for run in done)], "judged": judged})
     hints()
 else:
     parts.empty(

@@ -1,6 +1,5 @@
 """The verdict browser: filters whose state is the URL, a page of rows, and one verdict in full."""
 
-from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
@@ -10,7 +9,8 @@ from core import judging, verdict_findings
 from core.runs import Run
 from core.verdict_table import ANY, ORDERS, PEOPLE, SORTS, TEXTS, Filters, Found, VerdictTable
 from core.wording import count
-from pages import verdict_detail, verdict_tables
+from pages import link, verdict_detail, verdict_tables
+from pages.paging import back_to_first, choice, contains, cut, turned
 
 VERDICTS = {
     ANY: ANY,
@@ -35,8 +35,6 @@ FOLDED = {"candidate", "orders", "length", "people", "flag", "theme", "sort", "s
 OUTCOMES = ("verdict", "first_verdict", "second_verdict")
 REFERENCED = ["reference", "score_difference"]
 """Columns that say nothing where there are no references."""
-CUT = 160
-"""Signs of a text in the table; the row in full has all of it."""
 
 
 def show(run: Run) -> None:
@@ -65,11 +63,9 @@ def chosen(table: VerdictTable) -> Filters:
         "verdict": VERDICTS[choice(row[1], "Verdict", "verdict", VERDICTS)],
         "judge": choice(row[2], "Judge", "judge", (ANY, *table.values["judge"])),
     }
-    text = row[3].text_input(
-        "Contains", key="contains", bind="query-params", placeholder="text in question or answer", on_change=back_to_first
-    )
+    text = contains(row[3])
     with st.expander("More filters", expanded=bool(FOLDED & set(st.query_params))):
-        return Filters(**first, text=text or "", **more(table))
+        return Filters(**first, text=text, **more(table))
 
 
 def more(table: VerdictTable) -> dict[str, str | float]:
@@ -96,31 +92,12 @@ def more(table: VerdictTable) -> dict[str, str | float]:
     return {**found, "low": low, "high": high}
 
 
-def choice(column: "st.delta_generator.DeltaGenerator", label: str, key: str, options: Iterable[str]) -> str:
-    """A filter with its state in the URL; choosing goes back to the first page."""
-    names = list(options)
-    return column.selectbox(label, names, key=key, bind="query-params", on_change=back_to_first) or names[0]
-
-
-def back_to_first() -> None:
-    """What another filter does to the page number."""
-    st.session_state["page"] = 1
-
-
-def turned(pages: int) -> int:
-    """The page that is shown."""
-    if pages == 1:
-        return 1
-    return min(pages, st.pagination(pages, key="page", bind="query-params"))
-
-
 def picked(rows: pd.DataFrame, found: Found, key: str) -> int:
     """The page as a table; the number of the verdict to show in full: the row chosen, else the one in the URL, else the first."""
     shown = rows[[name for name in COLUMNS if name in rows]]
-    cut = {name: shown[name].str.slice(0, CUT) for name in TEXTS if name in shown}
     said = {name: shown[name].astype(object).map(verdict_findings.outcome) for name in OUTCOMES}
     event = st.dataframe(
-        shown.assign(**cut, **said).round({"score_difference": 2}),
+        cut(shown, TEXTS).assign(**said).round({"score_difference": 2}),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
@@ -129,8 +106,4 @@ def picked(rows: pd.DataFrame, found: Found, key: str) -> int:
         alt="Verdicts",
         column_config=COLUMNS,
     )
-    selected = event["selection"]["rows"]
-    if selected and selected[0] < len(rows):
-        st.query_params["open"] = str(rows.index[selected[0]])
-    linked = st.query_params.get("open", "")
-    return int(linked) if linked.isdecimal() and int(linked) in found else int(rows.index[0])
+    return int(link.opened(event, "open", [str(place) for place in rows.index], link.numbered(found)))

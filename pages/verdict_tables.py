@@ -15,14 +15,11 @@ from core.runs import Run
 from core.verdict_findings import Judged
 from core.verdict_table import Found, VerdictTable
 from pages import parts, preparing
+from pages.parts import State
 
 VERDICTS = "verdicts.csv"
-MOST_SENT = 200_000_000
-"""Bytes of a table that a browser is sent; Streamlit holds what it sends in memory."""
 MOST_FOUND = 20_000
 """Rows that filters leave, in one file."""
-State = tuple[tuple[str, int, int], ...]
-"""Paths of tables with when they changed and their sizes."""
 
 
 def runs() -> list[Run]:
@@ -59,13 +56,8 @@ def headline(run: Run) -> str:
 
 def too_large(run: Run) -> str:
     """Why a run's verdicts aren't sent to a browser, and where they are; empty where they can be sent."""
-    file = run.path / VERDICTS
-    if file.stat().st_size <= MOST_SENT:
-        return ""
-    return (
-        f"{VERDICTS} has {file.stat().st_size / 1e6:,.0f} MB, too much for a browser. It lies whole in {paths.shown(file.parent)}; "
-        f"of what the filters leave the first {MOST_FOUND:,} can be taken from here."
-    )
+    said = parts.too_large(run.path / VERDICTS)
+    return said and f"{said}; of what the filters leave the first {MOST_FOUND:,} can be taken from here."
 
 
 def found(table: VerdictTable, chosen: Found) -> bytes:
@@ -120,7 +112,7 @@ def people() -> "pd.Series[str]":
 def losses(run: Run, base: str, candidate: str, category: str, question: str, reference: str) -> dict[str, float]:
     """Nats per token of a reference with the base and with the candidate, where the answers that were judged have both; else nothing."""
     file = _evaluation(run) / "answers.csv"
-    found = _losses(_state(file), base, candidate, category, question, reference)
+    found = _losses(parts.state(file), base, candidate, category, question, reference)
     return found if len(found) == 2 else {}
 
 
@@ -138,20 +130,15 @@ def _evaluation(run: Run) -> Path:
 
 
 def _files(run: Run) -> State:
-    return _state(run.path / VERDICTS, run.path / "themes.csv", _evaluation(run) / "flags.csv")
+    return parts.state(run.path / VERDICTS, run.path / "themes.csv", _evaluation(run) / "flags.csv")
 
 
 def _audit(run: Run) -> State:
-    return _state(run.path / "audit.csv")
+    return parts.state(run.path / "audit.csv")
 
 
 def _votes_state() -> State:
-    return _state(*sorted(paths.results().glob("*/votes.csv")))
-
-
-def _state(*files: Path) -> State:
-    there = ((str(file), file.stat()) for file in files if file.exists())
-    return tuple((path, state.st_mtime_ns, state.st_size) for path, state in there)
+    return parts.state(*sorted(paths.results().glob("*/votes.csv")))
 
 
 def _read(state: State, name: str, row_type: type[Row]) -> pd.DataFrame:

@@ -61,10 +61,10 @@ class Sources:
         return queries.gains(self.evaluation, self.evaluation.compared)
 
     @cached_property
-    def pairs(self) -> pd.DataFrame:
-        """queries.side_by_side of the first of them; empty where the base stands alone."""
+    def examples(self) -> list[tuple[str, pd.Series]]:
+        """queries.examples of the first of them; none where the base stands alone."""
         compared = self.evaluation.compared
-        return queries.side_by_side(self.evaluation, compared[0]) if compared else pd.DataFrame()
+        return queries.examples(self.evaluation, compared[0]) if compared else []
 
     @property
     def config(self) -> dict[str, Any]:

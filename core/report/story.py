@@ -85,14 +85,13 @@ def problem(sources: Sources) -> Markup:
 
 def examples(sources: Sources) -> Markup:
     """Best, median and worst answer of the first compared model, by the gain in loss per token."""
-    chosen = queries.best_median_worst(sources.pairs) if len(sources.pairs) else []
-    if not chosen:
+    if not sources.examples:
         return paragraph("There is nothing to compare: no other model answered the base's questions with a measured loss.")
     rule = (
         "Chosen by rule, not by taste: the largest, the median and the smallest gain in nats per token of the reference answer. "
         "Marked: words that stand in the reference in the same order."
     )
-    return joined([paragraph(rule, "quiet"), *(_example(label, row, sources.evaluation.baseline) for label, row in chosen)])
+    return joined([paragraph(rule, "quiet"), *(_example(label, row, sources.evaluation.baseline) for label, row in sources.examples)])
 
 
 def _example(label: str, row: pd.Series, baseline: str) -> Markup:

@@ -3,7 +3,7 @@
 Light: pandas and pyarrow, DuckDB inside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class Asked:
         self.files: list[str] = []
         self.held: pa.Table | None = None
         if isinstance(given, Path):
-            self.files = parquet.files(given)
+            self.folder, self.files = given, parquet.files(given)
         else:
             self.held = parquet.arrow(given, row_type).append_column("place", [np.arange(len(given))])
 
@@ -49,6 +49,14 @@ class Asked:
         if self.held is not None:
             return duck.ask(f"WITH rows AS (SELECT * FROM held) {sql}", values, {**(tables or {}), "held": self.held})
         return duck.ask(f"WITH rows AS ({parquet.placed('files')}) {sql}", {**(values or {}), "files": self.files}, tables)
+
+    def take(self, places: Sequence[int], columns: Sequence[str]) -> "pd.DataFrame":
+        """Columns of these rows, in the order given; the index says which."""
+        if self.held is None:
+            return parquet.take(self.folder, places, columns)
+        import pyarrow as pa
+
+        return self.held.select(list(columns)).take(pa.array(places, pa.int64())).to_pandas().set_axis(list(places), axis="index")
 
     @property
     def columns(self) -> list[str]:

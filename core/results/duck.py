@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from core import paths
+from core.results import scratch
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,7 +36,7 @@ def connected() -> "duckdb.DuckDBPyConnection":
 def _database() -> "duckdb.DuckDBPyConnection":
     import duckdb
 
-    spilled = paths.cache() / "duckdb"
+    spilled = scratch.folder() / "duckdb"
     settings: dict[str, Any] = {"memory_limit": MEMORY, "threads": THREADS, "temp_directory": str(spilled)}
     settings |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     return duckdb.connect(":memory:", config=settings).execute("SET GLOBAL parquet_metadata_cache = true")

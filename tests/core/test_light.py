@@ -22,7 +22,7 @@ LIGHT = [
         "word_overlap",
     ),
     *("guide", "lora_size", "model_shapes", "peft_config"),
-    *("judged_runs", "model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
+    *("answer_pairs", "evaluated", "judged_runs", "model_findings", "win_matrix", "rag_tables", "rag_findings", "rag_matches"),
     *("serve", "serve.resident", "serve.client", "serve.process", "serve.names"),
     *("playground", "answer_tokens", "demo_prompts", "saved_questions", "talk"),
     *(f"jobs.{path.stem}" for path in (paths.PROJECT / "core" / "jobs").glob("*.py")),

@@ -4,6 +4,7 @@ import pytest
 from core import model_findings, queries, results
 from core.queries import Evaluation
 from core.results import ALL, OTHERS, Comparison, Flag, Model, Score
+from core.results.asked import Asked
 from core.runs import Run
 
 
@@ -32,7 +33,7 @@ def found() -> Evaluation:
     nothing = pd.DataFrame(columns=results.Answer.columns())
     return Evaluation(
         Run("run", "evaluate", {}, "done", "", None, None, None, None, None, {}, None), frame(models, Model), nothing,
-        frame(scores, Score), nothing, frame(tests, Comparison), frame(flags, Flag),
+        frame(scores, Score), nothing, frame(tests, Comparison), Asked(frame(flags, Flag), Flag),
     )  # fmt: skip
 
 

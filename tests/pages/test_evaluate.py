@@ -1,12 +1,17 @@
 """The Evaluate page with comparisons, flags and verdicts on the same answers."""
 
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from core import results, runs
+from core import queries, results, runs
 from core.evaluate.compare import compare
 from core.metrics.batch import Measure
-from core.results import Answer, Comparison, Flag, Model
+from core.results import Answer, Comparison, Flag, Model, parquet, table
+from core.results.found import PAGE
+from pages import paging
 from tests.pages import sample
 from tests.pages.conftest import Open
 from tests.pages.test_pages import words
@@ -42,7 +47,37 @@ def test_flags_stand_beside_answers_and_filter_them(evaluated: runs.Run, open_pa
     assert at.dataframe[-1].value["flags"].tolist() == ["repeats itself"]
     assert "cynic-lora: **repeats itself** ('a *b* <i>' 4 times in a row)" in words(at)
     at.selectbox(key="flag").set_value("none").run()
-    assert len(at.dataframe[-1].value) == 160 and "1 oddity in" in at.expander[2].label
+    assert len(at.dataframe[-1].value) == PAGE and "1 oddity in" in at.expander[2].label and "160 questions. Gain" in words(at)
+
+
+def test_pages_of_fifty_and_another_filter_goes_back_to_the_first(evaluated: runs.Run, open_page: Open) -> None:
+    pairs = queries.side_by_side(queries.evaluation(evaluated), queries.OWN)
+    at = open_page("evaluate", page="2", pair="3")
+    shown = at.dataframe[-1].value
+    assert list(shown.index) == list(range(PAGE, 2 * PAGE))
+    assert shown["question"].tolist() == pairs["question"].str.slice(0, paging.CUT)[PAGE : 2 * PAGE].tolist()
+    assert pairs["question"][3] in [text.value for text in at.text], "a row of another page stays open"
+    at.selectbox(key="category").set_value("kural").run()
+    shown = at.dataframe[-1].value
+    assert at.session_state["page"] == 1 and set(shown["category"]) == {"kural"} and len(shown) == 23
+
+
+def test_a_large_evaluation_looks_the_same(evaluated: runs.Run, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"page": "2", "order": "largest gain", "contains": "the"}
+    small = open_page("evaluate", **asked)
+    monkeypatch.setattr(table, "LARGE", 50)
+    copied = runs.create("evaluate", {})
+    for file in evaluated.path.glob("*.csv"):
+        shutil.copy(file, copied.path)
+    runs.update(copied.run_id, status="done", finished_at=runs.now())
+    large = open_page("evaluate", evaluation=copied.run_id, **asked)
+    assert not large.exception and parquet.is_made(copied.path / "answers.csv")
+    assert small.markdown[0].value == large.markdown[0].value and [each.label for each in small.expander] == [
+        each.label for each in large.expander
+    ]
+    for ours, theirs in zip(small.dataframe, large.dataframe, strict=True):
+        pd.testing.assert_frame_equal(ours.value, theirs.value)
+    assert [text.value for text in small.text] == [text.value for text in large.text]
 
 
 def test_win_rates_are_a_metric_of_the_matrix(evaluated: runs.Run, open_page: Open) -> None:

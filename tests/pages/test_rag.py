@@ -6,6 +6,7 @@ import pytest
 
 from core import rag_findings, rag_tables, results, runs
 from core.rag_tables import RagRun
+from core.results.found import PAGE
 from core.wording import signed, three
 from pages import rag_live
 from tests.pages import sample_rag
@@ -32,6 +33,20 @@ def test_the_finding_agrees_with_scores_and_comparisons(open_page: Open) -> None
     assert "RAG alone helps, tuning alone is not seen to help." in said
     others = set(rag_findings.LOOKED_AT) & set(scores["metric"]) - {"rougeL"}
     assert others and all(f"By {metric}: " in said for metric in others)
+
+
+def test_questions_come_in_pages_and_another_filter_goes_back_to_the_first(open_page: Open) -> None:
+    questions = RagRun(sample_rag.compare()).questions.sort_values("answered", ascending=False, kind="stable")
+    first, last = questions.iloc[0], questions.iloc[-1]
+    at = open_page("rag", rag_look="question by question", asked_page="2", rag_question=first["question_id"])
+
+    def asked() -> list[str]:
+        return next(frame.value["question"].tolist() for frame in at.dataframe if "gold_documents" in frame.value)
+
+    assert asked() == questions["question"].tolist()[PAGE:]
+    assert first["question"] in [text.value for text in at.text], "a row of another page stays open"
+    at.text_input(key="asked_contains").set_value(last["question"].upper()).run()
+    assert at.session_state["asked_page"] == 1 and asked() == [last["question"]]
 
 
 def test_what_fixed_it_counts_the_rows_of_its_table(open_page: Open) -> None:

@@ -1,20 +1,18 @@
-"""Verdicts that pass filters, in an order: conditions that DuckDB is asked when their number, a page or a row is looked at.
+"""Rows that pass filters, in an order: conditions that DuckDB is asked when their number, a page or a row is looked at.
 
-Light: numpy, pandas and pyarrow. Values are bound, never part of the SQL.
+What is filtered is a narrow table, `marks`, with a row for each row of something that lies elsewhere. Light: numpy and pyarrow. Values are
+bound, never part of the SQL.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from core.judge.measures import JUDGED
-
 if TYPE_CHECKING:
-    from core.verdict_table import VerdictTable
+    import pandas as pd
 
 PAGE = 50
 """Rows of a page."""
@@ -22,44 +20,48 @@ FIRST = 250
 """Rows of the first pages, which are looked up alone; beyond them all that were found are, with four bytes each, and kept."""
 
 
+class Marked(Protocol):
+    """What has marks: `place`, the row's number from 0, and what filters and orders go by."""
+
+    def __len__(self) -> int:
+        """How many rows it has."""
+        ...
+
+    def ask(self, sql: str, values: Mapping[str, Any] | None = None, tables: "Mapping[str, pa.Table] | None" = None) -> "pd.DataFrame":
+        """The answer to a query of `marks`."""
+        ...
+
+
 class Found:
     """Rows of a table that pass conditions, in an order; asked of DuckDB when they are looked at."""
 
-    def __init__(self, table: "VerdictTable", sort: str) -> None:
+    def __init__(self, table: Marked, sort: str) -> None:
         """`sort`: a column of marks, different in every row."""
         self._table, self._sort = table, sort
         self._conditions: list[str] = []
         self._values: dict[str, Any] = {}
         self._tables: dict[str, pa.Table] = {}
 
-    def keep(self, condition: str, **values: Any) -> None:
-        """Only the rows for which this SQL holds; `values`: of its $names."""
+    def keep(self, condition: str, tables: "Mapping[str, pa.Table] | None" = None, **values: Any) -> None:
+        """Only the rows for which this SQL holds; `tables`: that it names besides; `values`: of its $names."""
         self._conditions.append(condition)
+        self._tables |= tables or {}
         self._values |= values
 
     def keep_places(self, name: str, places: Any) -> None:
         """Only these rows. Where they are most of the table, it is the others that are left out, which is quicker."""
         kept = np.zeros(len(self._table), dtype=bool)
-        kept[np.asarray(places)] = True
+        kept[np.asarray(places, dtype=np.int64)] = True
         most = kept.sum() > len(kept) / 2
-        chosen = np.flatnonzero(~kept if most else kept)
-        self._tables[f"{name}_places"] = pa.table({"place": pa.array(chosen, pa.int64())})
-        self.keep(f"place {'NOT' if most else ''} IN (SELECT place FROM {name}_places)")
-
-    def keep_said(self, wanted: str, people: "pd.Series[str] | None") -> None:
-        """Only the rows of which people said something, or the same as the judge, or something else."""
-        said = pd.Series(dtype=str) if people is None else people
-        columns = {"pair": pa.array(said.index.astype(str), pa.string()), "word": pa.array(said.to_numpy(dtype=object), pa.string())}
-        self._tables["said"] = pa.table(columns)
-        self.keep("pair IN (SELECT pair FROM said)")
-        if wanted != "voted":
-            same = "(pair, verdict) IN (SELECT (pair, word) FROM said)"
-            self.keep(f"list_contains($judged, verdict) AND {same if wanted == 'agree' else f'NOT {same}'}", judged=list(JUDGED))
+        chosen = pa.table({"place": pa.array(np.flatnonzero(~kept if most else kept), pa.int64())})
+        self.keep(f"place {'NOT' if most else ''} IN (SELECT place FROM {name}_places)", {f"{name}_places": chosen})
 
     def __len__(self) -> int:
         return len(self._all) if self._whole else self._number
 
     def __contains__(self, place: int) -> bool:
+        if place >= len(self._table):
+            return False
         return bool((self._all == place).any()) if self._whole else bool(len(self._ask("place", "AND place = $place", place=place)))
 
     def __iter__(self) -> Iterator[int]:
@@ -94,6 +96,6 @@ class Found:
     def _places(self, rest: str = "", **values: Any) -> np.ndarray:
         return np.asarray(self._ask("place::INT AS place", f"ORDER BY {self._sort} {rest}", **values)["place"])
 
-    def _ask(self, what: str, rest: str = "", **values: Any) -> pd.DataFrame:
+    def _ask(self, what: str, rest: str = "", **values: Any) -> "pd.DataFrame":
         where = " AND ".join(["true", *self._conditions])
         return self._table.ask(f"SELECT {what} FROM marks WHERE {where} {rest}", {**self._values, **values}, self._tables)
