@@ -36,8 +36,10 @@ def find(name: str) -> Source:
     path = _existing(name)
     if path is None:
         return _hub(name)
-    if not path.is_file():
+    if path.is_dir():
         raise UserError(f"'{name}' is a folder, not a file. Give one of its files: JSON, JSONL, CSV or Parquet.")
+    if not path.is_file():
+        raise UserError(f"'{name}' is a device or a pipe, which can't be read twice. Save what it gives as a file: {', '.join(_READERS)}.")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"'{name}' ends in '{path.suffix}', which names no known format. Give a file that ends in {', '.join(_READERS)}.")

@@ -28,7 +28,7 @@ def run(config: AuditConfig, workspace: Workspace) -> dict[str, Any]:
     place = load(found, config.format, workspace.path / "verdicts.csv", workspace.run.run_id)
     verdicts = VerdictTable.opened(place, said=partial(_progress, workspace))
     table = verdicts.counted("pair")
-    workspace.say(f"{len(table)} verdicts of {', '.join(verdicts.values['judge'])}, read from {config.verdicts}.")
+    workspace.say(f"{count(len(table), 'verdict')} of {', '.join(verdicts.values['judge'])}, read from {config.verdicts}.")
     for line in _unread(verdicts):
         workspace.say(line)
     card = audit.card(table, config.seed) + audit.with_people(table, votes(), config.seed)

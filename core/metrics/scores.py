@@ -1,6 +1,6 @@
 """From answers to scores.csv: each metric, for each model, on each category and on all together."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -54,17 +54,12 @@ def _row(run: str, model: str, category: str, measure: Measure, rows: np.ndarray
     return results.Score(run, model, category, measure.metric, value, n, low, high, signature, reason)
 
 
-def of_each(answers: Sequence[results.Answer], measures: Iterable[Measure]) -> list[results.AnswerScore]:
+def of_each(answers: Sequence[results.Answer], measures: Iterable[Measure]) -> Iterator[results.AnswerScore]:
     """Rows of answer_scores.csv: of corpus figures what an answer has as a corpus of its own."""
-    rows = []
     for each in measures:
         if each.metric in PER_ANSWER:
-            values = each.value(each.statistics).tolist()
-            rows += [
-                results.AnswerScore(answer.run, answer.model, answer.category, answer.question, answer.reference, each.metric, value)
-                for answer, value in zip(answers, values, strict=True)
-            ]
-    return rows
+            for answer, value in zip(answers, each.value(each.statistics).tolist(), strict=True):
+                yield results.AnswerScore(answer.run, answer.model, answer.category, answer.question, answer.reference, each.metric, value)
 
 
 def table(scores: Sequence[results.Score]) -> list[str]:

@@ -40,14 +40,14 @@ def scored(
     compared = [answers[place] for place in referenced]
     categories = dict.fromkeys((each.category for each in asked), "")
     scores = score(answers, grounded, categories, config.seed)
-    each_score = of_each(answers, grounded)
+    each_score = list(of_each(answers, grounded))
     tables: Tables = {"answers": (answers, results.Answer)}
     if compared:
         encoder = API if config.embedding_url else config.encoder
         workspace.say(f"Scoring {len(compared):,} answers: {', '.join(config.metrics)}.")
         measures = measure(of_answers(compared, base, encoder, config.max_seq_length), config.metrics, workspace.say)
         scores = score(compared, measures, categories, config.seed) + scores
-        each_score = of_each(compared, measures) + each_score
+        each_score = [*of_each(compared, measures), *each_score]
         pairs = _pairs(cells, compared)
         tables["comparisons"] = (tested(workspace.run.run_id, pairs, measures, config.seed), results.Comparison)
     ids = {each.question: each.id for each in asked}

@@ -5,7 +5,7 @@ A table of more than LARGE rows has its Parquet folder beside the CSV (core/resu
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -28,7 +28,7 @@ class Row:
         return [each.name for each in fields(cls)]
 
 
-Tables = dict[str, tuple[Sequence[Row], type[Row]]]
+Tables = dict[str, tuple[Iterable[Row], type[Row]]]
 """Tables that are to be written, by name."""
 
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from core.errors import shown
 
 Read = TypeVar("Read")
+_TOO_LARGE = 2.0**63
+"""What no column of a table holds."""
 _KINDS = {dict: "an object", list: "a list", tuple: "a list"}
 
 
@@ -41,6 +43,8 @@ def number(record: dict[str, Any], key: str) -> float | None:
     found = finite(value)
     if found is None and str(value).strip().lower() != "nan":
         raise BadRecord(f"has {shown(value)!r} in '{key}', which has to be a number")
+    if found is not None and abs(found) >= _TOO_LARGE:
+        raise BadRecord(f"has {shown(value)!r} in '{key}', which is too large a number")
     return found
 
 

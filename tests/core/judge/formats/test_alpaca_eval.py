@@ -48,6 +48,10 @@ def test_alpaca_eval_preferences_outside_of_its_scale_are_no_verdict(tmp_path, p
     ("more", "said"),
     [
         ({"output_1": ["x"]}, "record 2 has a list in 'output_1', which has to be a text"),
+        (
+            {"price_per_example": "9" * 30},
+            "record 2 has '999999999999999999999999999999' in 'price_per_example', which is too large a number",
+        ),
         ({"price_per_example": "a lot"}, "record 2 has 'a lot' in 'price_per_example', which has to be a number"),
         ({"price_per_example": [1]}, "record 2 has .* in 'price_per_example'"),
         ({"time_per_example": math.inf}, "record 2 has 'inf' in 'time_per_example'"),
