@@ -89,7 +89,7 @@ def compare(words: list[str], address: str, repeats: int, folder: Path, one_thre
             homes[executor] = folder / f"home-{executor}"
             seconds[executor].append(timed(words, executor, address, homes[executor], one_thread))
         apart = max(apart, farthest(homes["local"], homes["ray"]))
-        print(f"turn {turn + 1}: local {seconds['local'][-1]:.1f} s, ray {seconds['ray'][-1]:.1f} s", flush=True)
+        print(f"turn {turn + 1}: local {seconds['local'][-1]:.1f} s, ray {seconds['ray'][-1]:.1f} s, {apart:.1e} apart", flush=True)
         for home in homes.values():
             shutil.rmtree(home)
     ratios = [ray / local for local, ray in zip(seconds["local"], seconds["ray"], strict=True)]
