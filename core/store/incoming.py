@@ -7,6 +7,7 @@ the store yet is left alone; so is a run that is under way here. What was remove
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -33,9 +34,7 @@ def fetch(wait: float = 0.0, say: publish.Say | None = None) -> list[str]:
     ledger.check()
     descriptor = locks.take("store")
     try:
-        there = away.ask(lambda: connect().markers(), wait, say)
-        known = ledger.everything()
-        _refuse_emptied(there, known)
+        there, known = _listed(wait, say)
         (ledger.folder() / "reached").touch()
         for thing in known:
             if thing not in there:
@@ -63,12 +62,22 @@ def need(folder: Path, wait: float) -> None:
         ledger.put(thing, Known(known.marker, known.token, ledger.prints(thing, list(known.marker.files))))
 
 
-def _refuse_emptied(there: Iterable[Thing], known: Iterable[Thing]) -> None:
-    if not list(there) and (lost := list(known)):
-        raise UserError(
-            f"The store {away.told()} is empty, though {len(lost)} things were published in it. Nothing was removed here. "
-            "Mend LYCEUM_HOME; or, if it was emptied on purpose, remove this machine's copy of it too."
-        )
+def _listed(wait: float, say: publish.Say | None) -> tuple[dict[Thing, str], dict[Thing, str]]:
+    """Every marker in the store, and all that was known of it before.
+
+    Raises UserError where the store has lost all that it had; a server that has just come back is asked again first.
+    """
+    until = time.monotonic() + min(wait, away.SETTLING_SECONDS)
+    while True:
+        there, known = away.ask(lambda: connect().markers(), wait, say), ledger.everything()
+        if there or not known:
+            return there, known
+        if time.monotonic() > until:
+            raise UserError(
+                f"The store {away.told()} is empty, though {len(known)} things were published in it. Nothing was removed here. "
+                "Mend LYCEUM_HOME; or, if it was emptied on purpose, remove this machine's copy of it too."
+            )
+        time.sleep(away.FIRST_WAIT)
 
 
 def _bring(thing: Thing, token: str, wait: float) -> str:

@@ -14,7 +14,7 @@ import pytest
 from core import paths, runs, store
 from core.errors import UserError
 from core.runs import Workspace
-from core.store import incoming, ledger, publish, running
+from core.store import incoming, ledger, publish, remote, running
 from core.store.marker import KINDS, SHELVES, UPLOADS, Thing, inside, parse
 from core.store.remote import connect
 
@@ -248,6 +248,15 @@ def test_a_store_that_was_emptied_empties_nobody(here, there):
     there.enter()
     with pytest.raises(UserError, match="is empty, though 1 things were published"):
         incoming.fetch()
+    assert thing.local.exists()
+
+
+def test_a_server_that_has_just_come_back_is_asked_again_before_it_is_taken_for_emptied(here, monkeypatch):
+    thing = make("adapters", "mine")
+    up(thing)
+    listed, empty = remote.Remote.markers, iter([{}, {}])
+    monkeypatch.setattr(remote.Remote, "markers", lambda self: found if (found := next(empty, None)) is not None else listed(self))
+    assert incoming.fetch(5.0) == [] and next(empty, None) is None
     assert thing.local.exists()
 
 
