@@ -183,8 +183,9 @@ def made_ready(table: Table, address: str, watch: Watch) -> tuple[float, int]:
     """Seconds of the first visits, until the page is whole, and what the server held at most."""
     began = time.perf_counter()
     while True:
-        visitor = Visitor.of(address)
+        visitor, before = Visitor.of(address), len(watch.scripts())
         seen = visitor.open(table.page)
+        watch.scripts(before)  # its line in the log is no other visit's
         visitor.socket.close()
         if any("-contains" in widget for widget in seen.widgets):
             return time.perf_counter() - began, watch.most
