@@ -34,7 +34,6 @@ __all__ = [
     "perplexity",
     "perplexity_drop",
     "runs_with",
-    "side_by_side",
     "told",
     "with_flags",
 ]
@@ -190,11 +189,6 @@ def told(found: Evaluation, pairs: pd.DataFrame) -> pd.DataFrame:
     texts = {name: base[name].to_numpy() for name in ("question", "reference")}
     table = pairs[["category"]].assign(**texts, base=base["prediction"].to_numpy(), candidate=ours["prediction"].to_numpy())
     return table.assign(model=pairs["model"], gain=pairs["gain"])
-
-
-def side_by_side(found: Evaluation, candidate: str) -> pd.DataFrame:
-    """All answers of a candidate beside the baseline's, with their texts: see `told`."""
-    return told(found, paired(found, candidate))
 
 
 def with_flags(found: Evaluation, pairs: pd.DataFrame) -> pd.DataFrame:

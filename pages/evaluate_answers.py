@@ -56,17 +56,9 @@ def _picked(page: pd.DataFrame, rows: Found, key: str) -> int:
     """The page as a table; the number of the pair to show in full."""
     shown = paging.cut(page, ("question", "reference", "base", "candidate"))
     shown = shown.assign(gain=page["gain"].astype(float).round(3), flags=page["flags"].map(_named))
-    event = st.dataframe(
-        shown[COLUMNS],
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        height=260,
-        key=f"pairs-{key}",
-        alt="Answers side by side",
-        column_config={"flags": st.column_config.TextColumn(width=140)},
-    )
-    return int(link.opened(event, "pair", [str(number) for number in page.index], link.numbered(rows)))
+    ids, columns = [str(number) for number in page.index], {"flags": st.column_config.TextColumn(width=140)}
+    looks = {"height": 260, "key": f"pairs-{key}", "alt": "Answers side by side"}
+    return int(paging.picked(shown[COLUMNS], "pair", ids, link.numbered(rows), columns, **looks))
 
 
 def _pair(found: Evaluation, pair: pd.Series) -> None:

@@ -3,12 +3,14 @@
 Another filter goes back to the first page. `key`: the name of the page's number in the URL.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.results.found import PAGE
+from pages import link
 
 CUT = 160
 """Signs of a text in a table; the row in full has all of it."""
@@ -50,6 +52,17 @@ def part(table: pd.DataFrame, key: str = "page") -> pd.DataFrame:
     """The rows of the page that is shown."""
     number = turned(max(1, -(-len(table) // PAGE)), key)
     return table.iloc[(number - 1) * PAGE : number * PAGE]
+
+
+def picked(
+    table: pd.DataFrame, name: str, ids: Sequence[str], known: Callable[[str], bool], columns: Mapping[str, Any] | None = None, **looks: Any
+) -> str:
+    """The page's rows to choose one from: the id of the one to show in full, which `name` in the URL says (link.opened).
+
+    `columns`: st.dataframe's column_config; `looks`: its height, key and alt.
+    """
+    event = st.dataframe(table, hide_index=True, on_select="rerun", selection_mode="single-row", column_config=columns, **looks)
+    return link.opened(event, name, ids, known)
 
 
 def cut(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from core import queries, rag_charts, rag_findings, rag_tables
 from core.rag_tables import OUTCOMES, RagRun
 from core.results import ALL
 from core.wording import count, plain, three
-from pages import cards, link, paging, parts
+from pages import cards, paging, parts
 
 ANY = "all"
 
@@ -105,16 +105,8 @@ def _by_question(found: RagRun, mine: pd.DataFrame, generator: str, pipeline: st
     shown = table[["category", "question", "outcome", "neither", "tuning", "rag", "both"]].assign(outcome=table["outcome"].map(OUTCOMES))
     page, table = paging.part(shown, "fixes_page"), table.set_index("question_id", drop=False)
     ids = [str(table.index[place]) for place in page.index]
-    event = st.dataframe(
-        page.round(3),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        height=240,
-        key=f"fixes-{hash(tuple(ids))}",
-        alt="Outcome by question",
-    )
-    chosen = table.loc[link.opened(event, "rag_question", ids, table.index.__contains__)]
+    looks = {"height": 240, "key": f"fixes-{hash(tuple(ids))}", "alt": "Outcome by question"}
+    chosen = table.loc[paging.picked(page.round(3), "rag_question", ids, table.index.__contains__, **looks)]
     st.text(chosen["question"])
     base = found.generators[0]
     four = ((base, "none"), (generator, "none"), (base, pipeline), (generator, pipeline))

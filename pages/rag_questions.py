@@ -8,7 +8,7 @@ from core.rag import NONE
 from core.rag_tables import RagRun
 from core.results.rag import parts
 from core.wording import count, plain, three
-from pages import link, paging, rag_cards
+from pages import paging, rag_cards
 from pages.rag_cards import Column
 
 ANY, PAGE = "all", "asked_page"
@@ -25,16 +25,9 @@ def show(found: RagRun) -> None:
         return
     page = paging.part(table, PAGE)
     columns = ["category", "question", "answer", "source", "gold_documents"]
-    event = st.dataframe(
-        paging.cut(page[columns], ("question", "answer")),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        height=220,
-        key=f"asked-{hash(tuple(page.index))}",
-        alt="Questions",
-    )
-    _question(found, table.loc[link.opened(event, "rag_question", list(page["question_id"]), table.index.__contains__)])
+    shown, looks = paging.cut(page[columns], ("question", "answer")), {"height": 220, "key": f"asked-{hash(tuple(page.index))}"}
+    chosen = paging.picked(shown, "rag_question", list(page["question_id"]), table.index.__contains__, alt="Questions", **looks)
+    _question(found, table.loc[chosen])
 
 
 def _chosen(found: RagRun) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from core import judging, verdict_findings
 from core.runs import Run
 from core.verdict_table import ANY, ORDERS, PEOPLE, SORTS, TEXTS, Filters, Found, VerdictTable
 from core.wording import count
-from pages import link, verdict_detail, verdict_tables
+from pages import link, paging, verdict_detail, verdict_tables
 from pages.paging import back_to_first, choice, contains, cut, turned
 
 VERDICTS = {
@@ -96,14 +96,6 @@ def picked(rows: pd.DataFrame, found: Found, key: str) -> int:
     """The page as a table; the number of the verdict to show in full: the row chosen, else the one in the URL, else the first."""
     shown = rows[[name for name in COLUMNS if name in rows]]
     said = {name: shown[name].astype(object).map(verdict_findings.outcome) for name in OUTCOMES}
-    event = st.dataframe(
-        cut(shown, TEXTS).assign(**said).round({"score_difference": 2}),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        height=280,
-        key=f"verdicts-{key}",
-        alt="Verdicts",
-        column_config=COLUMNS,
-    )
-    return int(link.opened(event, "open", [str(place) for place in rows.index], link.numbered(found)))
+    shown, ids = cut(shown, TEXTS).assign(**said).round({"score_difference": 2}), [str(place) for place in rows.index]
+    looks = {"height": 280, "key": f"verdicts-{key}", "alt": "Verdicts"}
+    return int(paging.picked(shown, "open", ids, link.numbered(found), COLUMNS, **looks))

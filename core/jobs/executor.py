@@ -12,6 +12,8 @@ Executor = Literal["local", "ray"]
 
 RAY_PATIENCE = "LYCEUM_RAY_PATIENCE", 600.0
 """Seconds that a job waits for a cluster that does not answer, or has no worker, before it fails: where they are said, and otherwise."""
+_HOST_PORT = re.compile(r"(?:\[[\da-fA-F:.]+\]|[^\s:]+):(\d{1,5})")
+"""The host is a name or an address; of IPv6 in brackets."""
 RAY_LANES = 4
 """Jobs that may be on a cluster at once; Ray deals its workers among them. Each has a process on this machine that follows it."""
 
@@ -47,7 +49,7 @@ def _check_ray() -> None:
             f"RAY_ADDRESS is '{address}', through which workers can't send their results bit by bit. "
             "Let this machine join the cluster (ray start --address HOST:6379 --num-cpus 0) and set RAY_ADDRESS=auto."
         )
-    if address != "auto" and not ((port := re.fullmatch(r"[^\s:]+:(\d{1,5})", address)) and int(port[1]) < 2**16):
+    if address != "auto" and not ((port := _HOST_PORT.fullmatch(address)) and int(port[1]) < 2**16):
         raise UserError(
             f"RAY_ADDRESS is '{shown(address)}', which is no HOST:PORT. Set it to the head's, such as head.example.org:6379, or to auto."
         )

@@ -63,9 +63,7 @@ def is_large(path: Path, row_type: type[Row]) -> bool:
     """Whether a table has more than LARGE rows. One without its folder is looked through as far as that takes."""
     if is_made(path):
         return True
-    with table.told(path):
-        size = path.stat().st_size
-    if size < table.LARGE * len(row_type.columns()):  # a row has a comma less, and a line's end
+    if _state(path)["bytes"] < table.LARGE * len(row_type.columns()):  # a row has a comma less, and a line's end
         return False
     with path.open("rb") as file:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -90,7 +90,7 @@ def test_every_filter_order_and_page_is_as_plain_pandas_has_it(run: runs.Run, wh
     answers = whole.answers
     models = answers["category"].map(whole.own) if candidate == OWN else pd.Series(candidate, index=answers.index)
     plain = side_by_side(answers, "base", models)
-    pd.testing.assert_frame_equal(queries.side_by_side(whole, candidate), plain, check_dtype=False)
+    pd.testing.assert_frame_equal(queries.told(whole, queries.paired(whole, candidate)), plain, check_dtype=False)
     flags = results.read(run.path / "flags.csv", Flag)
     known = {key: dict(zip(part["flag"], part["detail"], strict=True)) for key, part in flags.groupby(["model", "category", "question"])}
     plain["flags"] = [known.get((row.model, row.category, row.question), {}) for row in plain.itertuples()]
@@ -120,7 +120,10 @@ def test_what_is_told_of_an_evaluation_needs_no_texts(run: runs.Run, whole: quer
     assert findings.route(found, routed.ROUTE, to_own) == findings.route(whole, routed.ROUTE, to_own)
     assert model_findings.legend(found, "perplexity", False) == model_findings.legend(whole, "perplexity", False)
     for candidate in found.compared:
-        chosen, by_hand = queries.examples(found, candidate), queries.best_median_worst(queries.side_by_side(whole, candidate))
+        chosen, by_hand = (
+            queries.examples(found, candidate),
+            queries.best_median_worst(queries.told(whole, queries.paired(whole, candidate))),
+        )
         assert [(label, row.to_dict()) for label, row in chosen] == [(label, row.to_dict()) for label, row in by_hand]
 
 

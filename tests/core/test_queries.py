@@ -76,7 +76,7 @@ def test_an_evaluation_without_base_compares_with_its_first_model(found: queries
 
 
 def test_examples_are_chosen_by_rule(found: queries.Evaluation) -> None:
-    pairs = queries.side_by_side(found, OWN)
+    pairs = queries.told(found, queries.paired(found, OWN))
     chosen = dict(queries.best_median_worst(pairs))
     assert chosen["Best"]["gain"] == pairs["gain"].max() and chosen["Worst"]["gain"] == pairs["gain"].min()
     assert (pairs["gain"] > chosen["Median"]["gain"]).sum() == len(pairs) // 2

@@ -51,7 +51,8 @@ def test_flags_stand_beside_answers_and_filter_them(evaluated: runs.Run, open_pa
 
 
 def test_pages_of_fifty_and_another_filter_goes_back_to_the_first(evaluated: runs.Run, open_page: Open) -> None:
-    pairs = queries.side_by_side(queries.evaluation(evaluated), queries.OWN)
+    found = queries.evaluation(evaluated)
+    pairs = queries.told(found, queries.paired(found, queries.OWN))
     at = open_page("evaluate", page="2", pair="3")
     shown = at.dataframe[-1].value
     assert list(shown.index) == list(range(PAGE, 2 * PAGE))

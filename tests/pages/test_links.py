@@ -85,7 +85,7 @@ def test_a_link_opens_the_view(page: str) -> None:
 
 def test_an_open_row_is_the_addresss_whatever_the_order() -> None:
     found = queries.evaluation(queries.runs_with("evaluate", "answers.csv")[0])
-    pairs = queries.side_by_side(found, found.compared[0])
+    pairs = queries.told(found, queries.paired(found, found.compared[0]))
     assert pairs.iloc[2]["question"] in texts(opened("evaluate", pair="2", order="smallest gain"))
     assert pairs.iloc[0]["question"] in texts(opened("evaluate", pair="../2"))
 

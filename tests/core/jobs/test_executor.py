@@ -18,9 +18,9 @@ def ray(home, monkeypatch):
     return monkeypatch.setenv
 
 
-def test_an_address(ray):
-    assert executor.chosen() == "ray"
-    ray("RAY_ADDRESS", "auto")
+@pytest.mark.parametrize("address", ["auto", "head:6379", "10.0.0.7:1", "[fd00::7]:65535"])
+def test_an_address(ray, address):
+    ray("RAY_ADDRESS", address)
     assert executor.chosen() == "ray"
 
 
