@@ -9,9 +9,9 @@ from core.metrics.batch import Batch, Measure
 def bleu(batch: Batch) -> list[Measure]:
     """n-gram precision against the reference with a brevity penalty, over all answers together."""
     counter = BLEU(effective_order=True)  # changes a sentence's score, which is not used, and not its counts, which are
-    counts = [
+    counts = (
         counter.sentence_score(prediction, [reference]) for prediction, reference in zip(batch.predictions, batch.references, strict=True)
-    ]
+    )
     statistics = np.array([[each.sys_len, each.ref_len, *each.counts, *each.totals] for each in counts], dtype=float)
     scorer = BLEU()
     scorer.corpus_score(batch.predictions[:1], [batch.references[:1]])  # the signature needs to know the number of references

@@ -11,7 +11,9 @@ _BETA = CHRF.BETA
 def chrf(batch: Batch) -> list[Measure]:
     """Overlap of runs of one to six characters, recall counting twice as much as precision; kinder to word forms than BLEU."""
     scorer = CHRF()
-    statistics = scorer._extract_corpus_statistics(batch.predictions, [batch.references])
+    # One by one: of a corpus sacreBLEU holds every n-gram, some 100 kB an answer.
+    pairs = zip(batch.predictions, batch.references, strict=True)
+    statistics = [scorer._extract_corpus_statistics([answer], [[reference]])[0] for answer, reference in pairs]
     scorer.corpus_score(batch.predictions[:1], [batch.references[:1]])  # the signature needs to know the number of references
     return [Measure("chrf", np.array(statistics, dtype=float), _value, scorer.get_signature().format())]
 

@@ -3,6 +3,7 @@
 import math
 import re
 import shutil
+import tracemalloc
 from itertools import count
 
 import numpy as np
@@ -259,3 +260,21 @@ def test_every_row_of_the_table_gives_one_row_of_statistics_per_answer():
         assert entry.reference and entry.summary
         for measure in entry.load()(batch(PAIRS[:2])):
             assert len(measure.statistics) == 2 and measure.signature, name
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "rouge"])
+def test_of_many_answers_sums_are_held_and_not_their_n_grams(metric):
+    words = [f"word{number}" for number in range(400)]
+    pairs = [(" ".join(words[start : start + 80]), " ".join(words[start + 5 : start + 90])) for start in range(300)]
+    measure = METRICS[metric].load()
+
+    def peak(some):
+        given = batch(some)
+        tracemalloc.start()
+        measure(given)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(pairs[:50])
+    assert (peak(pairs) - peak(pairs[:50])) / 250 < 4000, "bytes that an answer adds"
