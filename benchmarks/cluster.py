@@ -86,12 +86,12 @@ def compare(words: list[str], address: str, repeats: int, folder: Path, one_thre
     for turn in range(repeats):
         homes = {}
         for executor in ("local", "ray") if turn % 2 == 0 else ("ray", "local"):
-            homes[executor] = folder / f"home-{executor}"
+            homes[executor] = folder / f"home-{turn}-{executor}"
             seconds[executor].append(timed(words, executor, address, homes[executor], one_thread))
         apart = max(apart, farthest(homes["local"], homes["ray"]))
         print(f"turn {turn + 1}: local {seconds['local'][-1]:.1f} s, ray {seconds['ray'][-1]:.1f} s, {apart:.1e} apart", flush=True)
         for home in homes.values():
-            shutil.rmtree(home)
+            shutil.rmtree(home, ignore_errors=True)  # the worker of its last job may just be letting go of its lock
     ratios = [ray / local for local, ray in zip(seconds["local"], seconds["ray"], strict=True)]
     print(f"ray / local: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}); adapters differ by at most {apart:.1e}")
     if apart > TOLERANCE:

@@ -44,6 +44,7 @@ from core.serve import app, client, resident
 from core.serve.engine import Engine
 from core.serve.guard import guarded
 from core.serve.server import Server
+from core.workspace import Workspace
 
 NEAR_TIE = 1e-4
 SYSTEM = "You answer in the voice of the {category} school: short, in its own words."
@@ -126,7 +127,7 @@ def equality(engine: Engine, address: resident.Engine, names: list[str], questio
     """Where the engine's answers and peft's part, and how far apart the two best tokens are there."""
     weights = tuple(round(random.Random(n).uniform(-0.2, 0.6), 2) for n in range(len(names)))
     config = MergeConfig(adapters=tuple(names), weights=weights, strategy="cat", name="cat")
-    merging.run(config, runs.Workspace(runs.create("merge", config.model_dump(mode="json"))))
+    merging.run(config, Workspace(runs.create("merge", config.model_dump(mode="json"))))
     base = load.load("bundled", precision="fp32", device="cpu")
     folder = paths.merged_adapters() / "cat"
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(load.resolve("bundled"), dtype=torch.float32), folder).eval()

@@ -63,9 +63,10 @@ def inside(data: Path, base_model: str) -> None:
     from core import runs
     from core.config import DataConfig
     from core.data.report import run
+    from core.workspace import Workspace
 
     config = DataConfig(data=str(data), base_model=base_model)
-    print(json.dumps(run(config, runs.Workspace(runs.create("data", config.model_dump())))))
+    print(json.dumps(run(config, Workspace(runs.create("data", config.model_dump())))))
 
 
 def _options() -> argparse.Namespace:

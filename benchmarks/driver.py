@@ -61,7 +61,7 @@ def measured(target: str, each: int, workers: int) -> float:
     from core import runs
     from core.cluster.connection import connect, slots
     from core.cluster.hands import Hand, Hands
-    from core.runs import Workspace
+    from core.workspace import Workspace
 
     def computed(name: str, count: int) -> float:
         hands: Any = [Hand(f"{name}-{place}", f"benchmarks.driver:{target}", count) for place in range(workers)]

@@ -42,8 +42,8 @@ from core.models.load import BaseModel, load  # noqa: E402
 from core.models.loss import row_losses  # noqa: E402
 from core.presets import PRESETS  # noqa: E402
 from core.results import ALL, Trial  # noqa: E402
-from core.runs import Workspace  # noqa: E402
 from core.verbs import VERBS  # noqa: E402
+from core.workspace import Workspace  # noqa: E402
 
 
 def main() -> None:

@@ -3,6 +3,9 @@
 import errno
 import os
 import reprlib
+import shutil
+import tempfile
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -24,8 +27,16 @@ def explained(error: BaseException) -> BaseException:
     code = error.errno if isinstance(error, OSError) else next((code for code in STORAGE if f"(os error {code})" in str(error)), None)
     if code not in STORAGE:
         return error
-    place = getattr(error, "filename", None) or "A file"
+    place = getattr(error, "filename", None) or (_in_the_fullest() if code == errno.ENOSPC else "A file")
     return UserError(
         f"{place} can't be written or read: {os.strerror(code)}. "
         "Free some space or mend the permissions, or let LYCEUM_HOME and LYCEUM_CACHE name folders that can be written."
     )
+
+
+def _in_the_fullest() -> str:
+    """The file of an error that names none: of the folders that Lyceum writes to, in the one with the least space left."""
+    from core import paths
+
+    places = [place for place in (paths.home(), paths.cache(), Path(tempfile.gettempdir())) if place.exists()]
+    return f"A file, probably in {min(places, key=lambda place: shutil.disk_usage(place).free)},"

@@ -51,6 +51,12 @@ def endpoint() -> str:
     return next(filter(None, map(os.environ.get, ENDPOINTS)), "")
 
 
+def store_digest(url: str) -> str:
+    """What tells a store from any other: the same bucket of another server is another store."""
+    server = endpoint() if url.lower().startswith(("s3://", "s3a://")) else ""
+    return hashlib.sha256(f"{url} {server}".encode()).hexdigest()
+
+
 def environment() -> dict[str, str]:
     """What a process that starts elsewhere needs to have the same home."""
     url = store()
@@ -132,6 +138,6 @@ def slug(text: str) -> str:
 
 
 def _store_name(url: str) -> str:
-    """A folder name for a store: the same bucket of another server is another store."""
+    """A folder name for a store."""
     told = re.sub(r"//[^/@]*@", "//", url)
-    return f"{slug(told)[:60]}-{hashlib.sha256(f'{url} {endpoint()}'.encode()).hexdigest()[:8]}"
+    return f"{slug(told)[:60]}-{store_digest(url)[:8]}"

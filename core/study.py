@@ -13,8 +13,9 @@ from core.config import Config, DataConfig, DemoConfig, JudgeConfig, StudyConfig
 from core.data.read import read
 from core.jobs import execute
 from core.presets import VOICE
-from core.runs import Run, Workspace
+from core.runs import Run
 from core.study_plan import Plan, check_names, plan
+from core.workspace import Workspace
 
 
 def run(config: StudyConfig, workspace: Workspace) -> dict[str, Any]:

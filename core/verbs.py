@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import config
-from core.runs import Workspace
+from core.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from core.models.choosing import Sampling
 from core.models.generate import Generation, generate
 from core.models.load import BaseModel
 from core.models.loss import row_losses
-from core.runs import Workspace
+from core.workspace import Workspace
 
 UNIT_BATCHES = 4
 """Batches of a unit, about."""

@@ -16,8 +16,8 @@ from core.cluster.away import Away
 from core.cluster.connection import connect, slots
 from core.cluster.hands import Hand, Hands
 from core.models.load import load
-from core.runs import Workspace
 from core.wording import count
+from core.workspace import Workspace
 
 _ANSWERS = "answers"
 

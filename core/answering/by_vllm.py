@@ -21,10 +21,10 @@ from core.data.read import QA
 from core.errors import UserError
 from core.jobs import locks
 from core.models.generate import Generation
-from core.runs import Workspace
 from core.serve import client, resident
 from core.serve.vllm import environment
 from core.serve.vllm.environment import ASKS
+from core.workspace import Workspace
 
 if TYPE_CHECKING:
     from core.serve.vllm.engine import Engine

@@ -9,8 +9,8 @@ from core.claims import CLAIMS
 from core.claims.evidence import Evidence, Ours
 from core.config import ClaimsConfig
 from core.registry import Entry
-from core.runs import Workspace
 from core.wording import three
+from core.workspace import Workspace
 
 
 def run(config: ClaimsConfig, workspace: Workspace) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, ClassVar
 
-from core.runs import Run, Workspace
+from core.runs import Run
+from core.workspace import Workspace
 
-HOMES = "lyceum-hands"
-"""Folder of the homes, in the machine's folder for temporary files."""
+HOMES = f"lyceum-hands-{os.getuid()}"
+"""Folder of this user's homes, in the machine's folder for temporary files."""
 MESSAGE_BYTES = 64 << 20
 """Files of one message, about."""
-UNSENT = 16
+UNSENT = 4
 """Messages that wait for the driver before the worker waits."""
 
 Message = tuple[str, Any]

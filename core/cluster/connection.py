@@ -1,6 +1,7 @@
 """The cluster: reaching it, and the slots that it has for hands."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from core.patience import patience
 from core.wording import duration
 
 ASK_AGAIN_SECONDS = 2.0
+KNOCK_SECONDS = 5.0
 HEAD_GONE_SECONDS = 15
 """After so long without the head, a driver ends; its run's worker then starts another, which waits for the head's return."""
 
@@ -37,6 +39,7 @@ def connect(say: Callable[[str], Any]) -> None:
     say(f"Joining the Ray cluster at {os.environ['RAY_ADDRESS']}.")
     while True:
         try:
+            _knock(os.environ["RAY_ADDRESS"])
             ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
             return
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -52,6 +55,13 @@ def connect(say: Callable[[str], Any]) -> None:
             say(f"The Ray cluster at {os.environ['RAY_ADDRESS']} does not answer; waiting for it.")
             told = True
         time.sleep(ASK_AGAIN_SECONDS)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray would try for most of a minute before it says so."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def end_if_gone() -> None:

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RaySystemError, RayTaskError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from core.cluster import away
 from core.cluster.away import Files, Shipment
 from core.cluster.connection import Slots, connect, end_if_gone, slots
+from core.cluster.losses import MOST_LOSSES, as_said, told
 from core.errors import UserError
-from core.runs import Workspace
 from core.wording import count, duration
+from core.workspace import Workspace
 
-MOST_LOSSES = 5
-"""Times in a row that a hand may be lost without having sent anything before the run fails."""
 LOOK_SECONDS = 5.0
 LONELY_SECONDS = 30.0
 """After so long without a word from any hand, the person is told."""
@@ -49,7 +48,10 @@ class Hands:
     def __init__(self, workspace: Workspace, slots: Slots, unit: str, home: Mapping[str, Path] | None = None) -> None:
         """`unit`: of the hands' sizes, for the progress. `home`: folders that every hand finds in its home, by their place there."""
         self._workspace, self._unit = workspace, unit
-        self._options = {"num_cpus": slots.cpus, "num_gpus": slots.gpus, "num_returns": "streaming", "max_retries": 0}
+        self._options = {
+            **{"num_cpus": slots.cpus, "num_gpus": slots.gpus, "num_returns": "streaming", "max_retries": 0},
+            "_generator_backpressure_num_objects": away.UNSENT,  # without it Ray takes all at once, and the worker never waits
+        }
         self._home = ray.put(_contents(home or {}))
         self._at_work: dict[Any, Hand] = {}
         self._coming: dict[Any, Any] = {}
@@ -103,7 +105,7 @@ class Hands:
             del self._at_work[stream]
             return
         except RayTaskError as error:
-            raise _as_said(error, self._places.get(hand.name, "one that has just begun")) from None
+            raise as_said(error, self._places.get(hand.name, "one that has just begun")) from None
         except RayError as error:
             self._deal_again(stream, error)
             return
@@ -121,6 +123,7 @@ class Hands:
             self._arrived()
         else:
             self._shares[hand.name] = 1.0
+            self._places.pop(hand.name, None)
             _write(self._result(hand), json.dumps(value).encode())
 
     def _pass_on(self, hand: Hand, kind: str, values: dict[str, Any]) -> None:
@@ -185,23 +188,8 @@ def call(target: str, *arguments: Any, say: Callable[[str], Any]) -> Any:
     """One function (`module:function`) on the CPUs of one worker, and what it returns; Ray tries again where a worker dies."""
     connect(say)
     task = _call.options(num_cpus=slots(say).cpus, max_retries=MOST_LOSSES)
-    try:
+    with told(target):
         return ray.get(task.remote(target, arguments))
-    except RayTaskError as error:
-        raise _as_said(error, target) from None
-
-
-def _as_said(error: RayTaskError, place: str) -> Exception:
-    """What a worker has raised, as a person should read it."""
-    raised: Exception = error
-    if isinstance(error.cause, UserError):
-        raised = UserError(f"{error.cause}\nSaid by a worker ({place}): base models have to be on every machine of the cluster.")
-    if isinstance(error.cause, RaySystemError) and "No module named" in str(error.cause):
-        raised = UserError(
-            f"A worker can't load Lyceum ({str(error.cause).splitlines()[0]}). Every machine of the cluster needs it, with its "
-            "requirements, in a folder of the same path; or with its folder in PYTHONPATH when ray start is called there."
-        )
-    return raised
 
 
 @ray.remote

@@ -7,7 +7,7 @@ is true; a pair at similarity 0.8 is missed with a chance of 0.2 %, a closer one
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
@@ -26,7 +26,12 @@ _PROMISING = 0.5
 _MEASURED = 5
 """So many of a row's most promising candidates are measured exactly."""
 
+_TOLD_EVERY = 10_000
+"""Rows between two words of progress."""
+
 Mask = npt.NDArray[np.bool_]
+Progress = Callable[[int, int, str], None]
+"""Told how many rows of how many are done, and of what."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +76,35 @@ def repeats(rows: Sequence[QA]) -> tuple[Mask, Mask]:
     return _stood_earlier(*questions), _stood_earlier(answers, *questions)
 
 
-def leaks(rows: Sequence[QA], seed: int = 0) -> Leaks:
-    """Validation rows that nearly repeat a train row, and test rows that nearly repeat a train or validation row."""
+def leaks(rows: Sequence[QA], progress: Progress = lambda done, total, what: None, seed: int = 0) -> Leaks:
+    """Validation rows that nearly repeat a train row, and test rows that nearly repeat a train or validation row.
+
+    `progress` hears of the rows whose words are read, then of the held-out rows that are compared.
+    """
     found, others, similarities = array("q"), array("q"), array("d")
-    for row, other, similarity in _leaks(Fingerprints(rows, seed)) if rows else ():
+    for row, other, similarity in _leaks(Fingerprints(_told(rows, progress), seed), progress) if rows else ():
         found.append(row)
         others.append(other)
         similarities.append(similarity)
     return Leaks(np.array(found, np.int64), np.array(others, np.int64), np.array(similarities, np.float64))
 
 
-def _leaks(prints: Fingerprints) -> Iterator[tuple[int, int, float]]:
+def _told(rows: Sequence[QA], progress: Progress) -> Iterator[QA]:
+    for number, row in enumerate(rows):
+        if number % _TOLD_EVERY == 0:
+            progress(number, len(rows), "looking for leaks: reading")
+        yield row
+
+
+def _leaks(prints: Fingerprints, progress: Progress) -> Iterator[tuple[int, int, float]]:
     """Row, other and similarity of each leak."""
+    done, total = 0, int(np.count_nonzero(prints.splits))
     for split in range(1, len(SPLITS)):
         held_out, pool = np.flatnonzero(prints.splits == split), np.flatnonzero(prints.splits < split)
-        for candidates in prints.candidates(held_out, pool):
-            yield from _measured(prints, *candidates)
+        for own, other, agreement in prints.candidates(held_out, pool):
+            progress(done + int(np.searchsorted(held_out, own[0])), total, "looking for leaks: comparing")
+            yield from _measured(prints, own, other, agreement)
+        done += len(held_out)
 
 
 def _hash(text: str, size: int) -> bytes:

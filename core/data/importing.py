@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from array import array
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from core import paths
+from core import paths, private
 from core.config import DataConfig
 from core.data import stored
 from core.data.read import Dataset, Progress, Reading, RowsHash, check_categories
@@ -86,11 +87,12 @@ def _sweep(datasets: Path) -> None:
 
 
 def _forget_older(datasets: Path, new: About) -> None:
-    """Remove what was read from the same place when it had another content."""
+    """Remove what was read from the same place when it had another content, unless somebody still looks at it."""
     for file in datasets.glob("*/about.json"):
         old = About.of(file.parent)
         if old.origin == new.origin and old.digest != new.digest:
-            shutil.rmtree(file.parent, ignore_errors=True)
+            with suppress(BlockingIOError), stored.alone(file.parent):
+                shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def _write(place: Path, source: Source, config: DataConfig, progress: Progress) -> About:
@@ -128,5 +130,7 @@ def _too_many(name: str, column: str | None) -> UserError:
 
 
 def _origin(source: Source) -> str:
+    if paths.is_url(source.name):
+        return private.removed_from(source.name)
     path = paths.data_file(source.name)
     return str(path.resolve()) if path.exists() else source.name

@@ -59,7 +59,7 @@ class _WordHashes(dict[str, int]):
 class Fingerprints:
     """The words of all rows and their signatures, on disk."""
 
-    def __init__(self, rows: Sequence[QA], seed: int = 0) -> None:
+    def __init__(self, rows: Iterable[QA], seed: int = 0) -> None:
         """`rows`: at least one."""
         generator = np.random.default_rng(seed)
         self._orders = generator.integers(0, 2**63, _HASHES, np.uint64) * np.uint64(2) + np.uint64(1)

@@ -15,7 +15,7 @@ from core.data.prompt import Prompter
 from core.data.read import Dataset, read
 from core.data.split import SPLITS
 from core.results import ALL, DataRow
-from core.runs import Workspace
+from core.workspace import Workspace
 from core.wording import count, percent
 
 _CHUNK = 1000
@@ -59,8 +59,7 @@ def run(config: DataConfig, workspace: Workspace) -> dict[str, Any]:
         workspace.say(f"{_capital(note)}.")
     progress("looking for questions asked twice")(0, len(dataset.rows))
     repeats = checks.repeats(dataset.rows)
-    progress("looking for leaks")(0, len(dataset.rows))
-    leaks = checks.leaks(dataset.rows)
+    leaks = checks.leaks(dataset.rows, lambda done, total, what: workspace.progress(done, total, "rows", what))
     from core.models.load import load_tokenizer  # slow to import: what is wrong with the data is said before it
 
     prompter = Prompter(load_tokenizer(config.base_model), config.system_prompt, _UNLIMITED)

@@ -4,8 +4,12 @@
 rest. The Arrow file is mapped into memory; what was looked at is given back soon, so that reading all of it takes no more than a part.
 """
 
+import fcntl
 import json
+import os
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,15 +127,29 @@ def opened(folder: Path, name: str) -> StoredDataset:
     return StoredDataset(name, StoredRows(file, range(len(file.codes))), Columns(**about.columns), drops, about.notes, folder)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within, nobody has this dataset open. Raises BlockingIOError where somebody does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _numbers(folder: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
     """Category and split of each row."""
     return np.load(folder / "categories.npy"), np.load(folder / "splits.npy")
 
 
 class _File:
-    """rows.arrow, with the category and split of each row."""
+    """rows.arrow, with the category and split of each row. Its folder is not removed as long as it is open (`alone`)."""
 
     def __init__(self, folder: Path, categories: Sequence[str]) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         self.codes, self._splits = _numbers(folder)
         self._categories = categories
         self._mapped = mapped.opened(folder / "rows.arrow")

@@ -22,8 +22,8 @@ from core.metrics.scores import measure, of_each, score, table
 from core.models.generate import Generation
 from core.models.load import BaseModel, load
 from core.results.table import Tables
-from core.runs import Workspace
 from core.wording import count
+from core.workspace import Workspace
 
 ROUTE_WEIGHTS = "route_weights.csv"
 EVERY = "all"

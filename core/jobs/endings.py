@@ -13,6 +13,7 @@ from core import paths, runs, store
 from core.errors import UserError
 from core.jobs import locks
 from core.runs import ENDED, KEPT, Run
+from core.workspace import Workspace
 
 LOG_LINES = 8
 
@@ -77,7 +78,7 @@ def _fail(run: Run, what: str) -> None:
 def _remove_published(run: Run) -> None:
     for event in runs.read_events(run.run_id, "published"):
         path = _inside_home(event["path"])
-        if path and runs.Workspace(run).made(path):
+        if path and Workspace(run).made(path):
             shutil.rmtree(path)
 
 

@@ -20,8 +20,10 @@ from core import paths, read_only, runs, store
 from core.errors import UserError, explained
 from core.jobs import endings, launch
 from core.jobs.configure import configure
-from core.runs import Run, Workspace
+from core.jobs.executor import check
+from core.runs import Run
 from core.verbs import VERBS
+from core.workspace import Workspace
 
 PACKAGES = (
     *("torch", "transformers", "peft", "bitsandbytes", "datasets", "numpy", "pandas"),
@@ -67,6 +69,7 @@ def execute(workspace: Workspace) -> Run:
                 workspace.say(note)
         outputs = store.computed(run)
         if outputs is None:
+            check(run.executor)  # an app that was started without RAY_ADDRESS may have adopted the run
             outputs = VERBS[run.verb].load()(configure(run.verb, run.config), workspace)
         if run.processes > 1:
             launch.part()

@@ -3,7 +3,7 @@
 import os
 import re
 from importlib.util import find_spec
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from core.errors import UserError, shown
 from core.patience import patience
@@ -23,10 +23,9 @@ def chosen() -> Executor:
     name = os.environ.get("LYCEUM_EXECUTOR") or "local"
     if name not in get_args(Executor):
         raise UserError(f"LYCEUM_EXECUTOR is '{name}', which is no executor. Choose one of: {', '.join(get_args(Executor))}.")
-    if name == "ray":
-        _check_ray()
-        return "ray"
-    return "local"
+    executor = cast(Executor, name)
+    check(executor)
+    return executor
 
 
 def lanes(lane: str) -> list[str]:
@@ -34,13 +33,16 @@ def lanes(lane: str) -> list[str]:
     return [f"ray-{place}" for place in range(RAY_LANES)] if lane == "ray" else [lane]
 
 
-def _check_ray() -> None:
+def check(executor: Executor) -> None:
+    """Raises UserError where Ray is to compute, and this process can't use it."""
+    if executor != "ray":
+        return
     if find_spec("ray") is None:
-        raise UserError("LYCEUM_EXECUTOR is ray, and the package ray isn't installed. Install it with: pip install -r requirements-ray.txt")
+        raise UserError("The executor is ray, and the package ray isn't installed. Install it with: pip install -r requirements-ray.txt")
     address = os.environ.get("RAY_ADDRESS", "")
     if not address:
         raise UserError(
-            "LYCEUM_EXECUTOR is ray, and RAY_ADDRESS does not say where the cluster is. Set it to the head's HOST:PORT, "
+            "The executor is ray, and RAY_ADDRESS does not say where the cluster is. Set it to the head's HOST:PORT, "
             "or to auto on a machine that has joined one (ray start --address HOST:PORT --num-cpus 0)."
         )
     patience(*RAY_PATIENCE)

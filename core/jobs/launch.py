@@ -22,6 +22,7 @@ from core import runs
 from core.errors import UserError
 from core.jobs import local
 from core.runs import ENDED, Run
+from core.workspace import Workspace
 
 PATIENCE_SECONDS = 2.0
 """How long a run may take to notice that another process has ended."""
@@ -76,7 +77,7 @@ def meet(run: Run | None) -> Run:
     from torch import distributed
 
     if run:
-        for file in runs.Workspace(run).scratch.glob("error-*.json"):
+        for file in Workspace(run).scratch.glob("error-*.json"):
             file.unlink()
     gpus = torch.cuda.device_count()
     if gpus:

@@ -37,7 +37,7 @@ from core import paths, read_only, runs, store
 from core.config import Config
 from core.errors import UserError
 from core.jobs import endings, locks
-from core.jobs.executor import chosen
+from core.jobs.executor import check, chosen
 from core.runs import ENDED, Run
 from core.verbs import VERBS
 
@@ -161,10 +161,14 @@ def _job(run: Run) -> Run:
 
 
 def _start_again(run_id: str, descriptor: int, processes: int) -> Run:
-    """Queue the run again, unless somebody else did so (and it may even be done) before this process got the run's lock."""
+    """Queue the run again, unless somebody else did so (and it may even be done) before this process got the run's lock.
+
+    Raises UserError where this process can't use the run's executor.
+    """
     try:
         run = runs.read(run_id)
         if run.status in ("failed", "cancelled"):
+            check(run.executor)
             store.take_over(run)
             run = runs.requeue(run_id, processes)
             _start_worker(run, descriptor)

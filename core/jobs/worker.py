@@ -13,6 +13,7 @@ from core import read_only, runs, store
 from core.jobs import endings, locks
 from core.jobs.executor import lanes
 from core.runs import Run
+from core.workspace import Workspace
 
 PATIENCE_SECONDS = 0.1
 SHORT_SECONDS = 60.0
@@ -58,7 +59,7 @@ class Tries:
             return False
         run = runs.update(run.run_id, only_if="running", status="queued", pid=None)
         if run.status == "queued":
-            runs.Workspace(run).say(
+            Workspace(run).say(
                 f"The process that follows the cluster ended (exit status {status}): often its head is gone. Starting again."
             )
         return run.status == "queued"

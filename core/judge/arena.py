@@ -18,7 +18,8 @@ from core.judge import answers
 from core.judge.blind import MASK, blind
 from core.judge.votes import UNDO, VOTES, append, appending, counted, made, named, read, read_locked, vote_openly, votes
 from core.results import ArenaPair, Vote
-from core.runs import Run, Workspace
+from core.runs import Run
+from core.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,8 +22,8 @@ from core.judge.replies import Asked, Replies, key
 from core.judge.verdicts import Opinion, agreed, opinion
 from core.models.chat import CallFailed
 from core.results.rag import BETWEEN
-from core.runs import Workspace
 from core.wording import percent
+from core.workspace import Workspace
 
 DEAD_AFTER = 8
 """Calls that fail in a row, with all their tries, before the judge counts as gone and the rest isn't asked."""

@@ -5,12 +5,14 @@ dies is started anew by Ray, and its question asked again.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
 import ray
 
 from core.cluster.connection import connect, slots
+from core.cluster.losses import MOST_LOSSES, told
 from core.config import JudgeConfig
 from core.judge import BACKENDS
 from core.judge.backend import Backend, Comparison, Reading, Reply, Tokens
@@ -32,10 +34,10 @@ class Spread(Backend):
         return self._judge.identity(comparison)
 
     def open(self) -> None:
-        """Load the weights on every worker."""
+        """Take the workers; each loads the weights when it is first asked."""
         connect(self._say)
         found = slots(self._say)
-        options = {"num_cpus": found.cpus, "num_gpus": found.gpus, "max_restarts": -1, "max_task_retries": -1}
+        options = {"num_cpus": found.cpus, "num_gpus": found.gpus, "max_restarts": MOST_LOSSES, "max_task_retries": MOST_LOSSES}
         copy: Any = _Copy
         self._copies = [copy.options(**options, scheduling_strategy="SPREAD").remote(*self._wanted) for _ in range(found.count)]
         for copy in self._copies:
@@ -51,11 +53,12 @@ class Spread(Backend):
         return self._judge.most(comparison)
 
     def ask(self, comparison: Comparison) -> Reply:
-        """Ask the next copy that is free."""
+        """Ask the next copy that is free. Raises UserError for what a worker refuses, and for one that is lost again and again."""
         copy = self._free.get()
         try:
-            reply: Reply = ray.get(copy.ask.remote(comparison))
-            return reply
+            with told("the judge"):
+                reply: Reply = ray.get(copy.ask.remote(comparison))
+                return reply
         finally:
             self._free.put(copy)
 
@@ -74,9 +77,15 @@ class Spread(Backend):
 class _Copy:
     """The judge on a worker."""
 
-    def __init__(self, backend: str, model: str | None, config: JudgeConfig) -> None:
-        self._judge: Backend = lookup(BACKENDS, "judge backend", backend).load()(config, model, lambda *_: None)
-        self._judge.open()
+    def __init__(self, *wanted: Any) -> None:
+        self._wanted = wanted
+
+    @cached_property
+    def _judge(self) -> Backend:
+        backend, model, config = self._wanted
+        judge: Backend = lookup(BACKENDS, "judge backend", backend).load()(config, model, lambda *_: None)
+        judge.open()
+        return judge
 
     def ask(self, comparison: Comparison) -> Reply:
         return self._judge.ask(comparison)

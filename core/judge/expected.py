@@ -11,7 +11,7 @@ from core.judge.backend import NONE, Backend
 from core.judge.budget import Budget, Forecast, forecast, prices
 from core.judge.replies import Replies
 from core.judge.run import judges
-from core.runs import Workspace
+from core.workspace import Workspace
 
 LOOKED_AT = 100
 """Pairs whose texts are looked at; the rest is taken to be like them. They come in random order."""

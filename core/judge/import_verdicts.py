@@ -17,9 +17,9 @@ from core.judge.thresholds import TOO_FEW
 from core.judge.verdicts import figures
 from core.judge.votes import votes
 from core.results import AuditFigure, Verdict
-from core.runs import Workspace
 from core.verdict_table import VerdictTable
 from core.wording import count
+from core.workspace import Workspace
 
 
 def run(config: AuditConfig, workspace: Workspace) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from core.judge.verdicts import figures, summary, verdict
 from core.models.pace import Limits, Pace
 from core.registry import lookup
 from core.results import AuditFigure, Verdict
-from core.runs import Workspace
+from core.workspace import Workspace
 
 Placed = Callable[[Backend, str, str | None], Backend]
 """A judge, its backend and its model -> the judge where it is to compute."""

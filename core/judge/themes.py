@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from core import results
 from core.errors import UserError
 from core.results import Theme
-from core.runs import Workspace
+from core.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from core.config import RouteConfig
 from core.merge import lowrank
 from core.merge.parents import Parent
 from core.merge.route import Fit
-from core.runs import Workspace
+from core.workspace import Workspace
 
 TOP_K = 3
 """What peft's ArrowConfig takes."""

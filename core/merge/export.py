@@ -22,7 +22,7 @@ from core.merge import parents, recipe
 from core.merge.combine import combine
 from core.models.load import BaseModel, content_hash, load
 from core.models.memory import give_back
-from core.runs import Workspace
+from core.workspace import Workspace
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 5e-2}

@@ -12,7 +12,7 @@ from core.merge.parents import Parent
 from core.merge.questions import Questions
 from core.merge.route import Fit
 from core.routing import BIAS, DIRECTIONS
-from core.runs import Workspace
+from core.workspace import Workspace
 
 PENALTIES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
 """L2 penalties that are tried on validation rows, each from the minimum of the one before."""

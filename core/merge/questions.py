@@ -14,7 +14,7 @@ from core.data.read import Dataset, read
 from core.errors import UserError
 from core.merge.parents import Parent
 from core.models.embed import Encoder
-from core.runs import Workspace
+from core.workspace import Workspace
 
 TEMPERATURES = torch.logspace(-3, 1, 161, dtype=torch.float64)
 CHUNK = 1024

@@ -14,7 +14,7 @@ from core.merge import ROUTERS, parents, recipe
 from core.merge.parents import Parent
 from core.merge.run import free_name, shared
 from core.registry import lookup
-from core.runs import Workspace
+from core.workspace import Workspace
 
 Progress = Callable[..., None]
 

@@ -14,7 +14,7 @@ from core.merge import STRATEGIES, fidelity, parents, recipe
 from core.merge.combine import DTYPES, combine, rounded
 from core.merge.parents import Parent
 from core.results import ALL, Cosine, Fidelity
-from core.runs import Workspace
+from core.workspace import Workspace
 
 
 def run(config: MergeConfig, workspace: Workspace) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from core.merge.parents import Parent
 from core.merge.trials import HeldOut, Trials, Tried
 from core.models.load import BaseModel, load
 from core.results import ALL, SurfacePoint
-from core.runs import Workspace
 from core.wording import listed
+from core.workspace import Workspace
 
 SMALLEST_GAIN = 1e-5
 """Share of the loss that a step along the gradient must gain, else the search ends."""

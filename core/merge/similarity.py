@@ -10,7 +10,7 @@ from core.merge import questions
 from core.merge.parents import Parent
 from core.merge.route import Fit
 from core.routing import BIAS, DIRECTIONS
-from core.runs import Workspace
+from core.workspace import Workspace
 
 
 def similarity(members: Sequence[Parent], config: RouteConfig, workspace: Workspace) -> Fit:

@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.merge.mixes import Mixes
 from core.merge.optimizers import Point
 from core.results import ALL, Trial
-from core.runs import Workspace
+from core.workspace import Workspace
 
 DRAWS = 2000
 WRITE_SECONDS = 2.0

@@ -22,8 +22,8 @@ from core.rag.rankings import Rankings
 from core.rag.scoring import scored
 from core.rag.seen import seen
 from core.results.table import Tables
-from core.runs import Workspace
 from core.wording import count, listed
+from core.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from core.models.choosing import GREEDY, Sampling
 from core.models.load import BaseModel
 from core.rag.prompts import fitting
 from core.results.rag import BETWEEN, SEPARATOR
-from core.runs import Workspace
+from core.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from core.rag.writing import generate
 from core.rag_tables import RagRun
 from core.results.rag import SEPARATOR
 from core.results.table import Tables
-from core.runs import Workspace
 from core.wording import count, listed
+from core.workspace import Workspace
 
 HEADLINE = ("hit_rate@5", "mrr", "ndcg@10")
 """Figures of each pipeline that a run ends with."""

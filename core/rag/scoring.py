@@ -15,7 +15,7 @@ from core.rag.fixes import fixes
 from core.rag.grid import Given, cell
 from core.rag.questions import Asked
 from core.results.table import Tables
-from core.runs import Workspace
+from core.workspace import Workspace
 
 API = "bundled"
 """Encoder of BERTScore where a server embeds the passages."""

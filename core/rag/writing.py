@@ -16,8 +16,8 @@ from core.data.prompt import Prompter
 from core.models.generate import generate as complete
 from core.models.load import BaseModel
 from core.rag.questions import GENERATED, Asked
-from core.runs import Workspace
 from core.wording import count
+from core.workspace import Workspace
 
 if TYPE_CHECKING:
     from core.rag.index import Index, Passage

@@ -5,8 +5,8 @@ from typing import Any
 from core import paths
 from core.config import ReportConfig
 from core.report import archive, page, sources
-from core.runs import Workspace
 from core.wording import count
+from core.workspace import Workspace
 
 HTML, ZIP = "report.html", "report.zip"
 

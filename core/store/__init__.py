@@ -15,7 +15,8 @@ from typing import Any
 
 from core import paths, read_only
 from core.errors import UserError
-from core.runs import Run, Workspace
+from core.runs import Run
+from core.workspace import Workspace
 
 LOOK_SECONDS = 5.0
 """How old a page's knowledge of the store may be."""

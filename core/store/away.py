@@ -141,7 +141,9 @@ def _cause(error: Exception, place: str) -> str | UserError | None:
     if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout"):
         return f"it says {code}"
     if code or type(error).__name__ in ("ParamValidationError", "InvalidEndpointConfigurationError") or type(error) is ValueError:
-        return UserError(f"{where} can't be used for {place}: {shown(str(error), 200)}. Check LYCEUM_HOME and AWS_ENDPOINT_URL.")
+        return UserError(
+            f"{where} can't be used for {place}: {shown(' '.join(str(error).split()), 200)}. Check LYCEUM_HOME and AWS_ENDPOINT_URL."
+        )
     return _net(error)
 
 

@@ -15,6 +15,7 @@ from core.store.remote import filesystem, token
 
 SURE_SECONDS = 30.0
 """For so long a URL is not asked again."""
+UNUSED_SECONDS = 24 * 3600.0
 _asked: dict[str, tuple[float, Path]] = {}
 
 
@@ -39,16 +40,25 @@ def _copied(url: str) -> Path:
     if not files:
         raise UserError(f"There is no file '{private.removed_from(url)}'. Check the address.")
     state = sorted((name, token(info)) for name, info in files.items())
-    digest = hashlib.sha256(f"{url} {paths.endpoint()} {state}".encode()).hexdigest()[:16]
-    final = paths.cache() / "data" / digest
+    digest = hashlib.sha256(str(state).encode()).hexdigest()[:16]
+    final = paths.cache() / "data" / hashlib.sha256(f"{url} {paths.endpoint()}".encode()).hexdigest()[:16] / digest
     if not final.exists():
         _download(fs, {info["name"]: name for name, info in files.items()}, final)
-    return final / PurePosixPath(path).name
+    _forget_older(final)
+    return final / path.rpartition("/")[2]
+
+
+def _forget_older(final: Path) -> None:
+    """Remove copies of an address as it was before, which no job has asked for in a day."""
+    os.utime(final)
+    for each in final.parent.iterdir():
+        if time.time() - each.stat().st_mtime > UNUSED_SECONDS:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def _files(fs: Any, path: str) -> dict[str, dict[str, Any]]:
     """What lies at a path, by its place below the folder that holds it."""
-    folder = len(str(PurePosixPath(path).parent).rstrip("/")) + 1
+    folder = path.rfind("/") + 1  # of a whole bucket none
     found = {path: fs.info(path)} if fs.isfile(path) else fs.find(path, detail=True)
     return {name[folder:]: info for name, info in found.items() if info["type"] == "file" and _inside(name[folder:])}
 

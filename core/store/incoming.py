@@ -51,15 +51,22 @@ def fetch(wait: float = 0.0, say: publish.Say | None = None) -> list[str]:
 
 
 def need(folder: Path, wait: float) -> None:
-    """Have every file of a whole model here, also those that wait for their first use."""
+    """Have every file of a whole model here, also those that wait for their first use. Raises UserError where they can't be had."""
     thing = Thing("models", folder.name)
-    known = ledger.get(thing)
-    missing = [name for name in known.marker.files if not (thing.local / name).exists()] if known else []
-    if known and missing:
-        with _landing() as place:
-            away.ask(lambda: _download(thing, known.marker, missing, place), wait)
-            _move(missing, place, thing.local)
-        ledger.put(thing, Known(known.marker, known.token, ledger.prints(thing, list(known.marker.files))))
+    with publish.alone(thing):
+        known = ledger.get(thing)
+        missing = [name for name in known.marker.files if not (thing.local / name).exists()] if known else []
+        if known and missing:
+            with _landing() as place:
+                try:
+                    away.ask(lambda: _download(thing, known.marker, missing, place), wait)
+                except (FileNotFoundError, _Damaged) as error:
+                    raise UserError(
+                        f"{thing.key} was replaced in the store meanwhile, or is damaged there ({error}). "
+                        "Start again, and the newest one is used; or publish it again."
+                    ) from None
+                _move(missing, place, thing.local)
+            ledger.put(thing, Known(known.marker, known.token, ledger.prints(thing, list(known.marker.files))))
 
 
 def _listed(wait: float, say: publish.Say | None) -> tuple[dict[Thing, str], dict[Thing, str]]:
@@ -157,7 +164,7 @@ def _download(thing: Thing, marker: Marker, names: list[str], place: Path) -> No
         file, path = marker.files[name], place / name
         if path.stat().st_size != file.size or publish.sha256(path) != file.sha256:
             raise _Damaged(f"{name} has not the sha256 that its marker names")
-        os.utime(path, (file.modified, file.modified))
+        os.utime(path, ns=(file.modified, file.modified))
 
 
 def _appear(thing: Thing, marker: Marker, place: Path, names: list[str], fresh: list[str]) -> None:
@@ -189,9 +196,10 @@ def _move(names: Iterable[str], place: Path, final: Path) -> None:
 
 
 def _forget(thing: Thing) -> None:
-    """What was removed from the store goes here too, unless it has changed here since."""
+    """What was removed from the store goes here too, unless it has changed here since. A run of another machine is never changed here."""
     known = ledger.get(thing)
-    if known and thing.local.exists() and not _has_changed(thing, known):
+    of_another = known is not None and thing.kind == "results" and known.marker.place != ledger.place()
+    if known and thing.local.exists() and (of_another or not _has_changed(thing, known)):
         if thing.kind == "results":
             runs.remove(thing.name)
         elif thing.local.is_dir():

@@ -63,8 +63,8 @@ class File:
     size: int
     """Bytes."""
     sha256: str
-    modified: float
-    """Unix time: of two adapters of a category, the newer one counts."""
+    modified: int
+    """Unix time in nanoseconds: of two adapters of a category the newer one counts, and what was made of a table knows it by its time."""
     version: str
     """The folder in which it lies."""
 
@@ -110,7 +110,8 @@ def parse(text: bytes, thing: Thing) -> Marker:
         files = {name: File(**_of(File, each)) for name, each in values.pop("files").items()}
         marker = Marker(**_of(Marker, values), files=files)
         texts = (marker.version, marker.place, marker.at, marker.run_id, marker.status)
-        if not all(isinstance(each, str) for each in texts) or not all(isinstance(each.size, int) for each in files.values()):
+        numbers = [number for each in files.values() for number in (each.size, each.modified)]
+        if not all(isinstance(each, str) for each in texts) or not all(isinstance(each, int) for each in numbers):
             raise ValueError("a value of another kind than it should be")
         marker.age()
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:

@@ -49,12 +49,7 @@ def publish(
     with alone(thing):
         known = ledger.get(thing)
         prints = ledger.prints(thing, names)
-        if (
-            known
-            and known.prints == prints
-            and (known.marker.run_id, known.marker.status) == (run_id, status)
-            and known.marker.age() < renew
-        ):
+        if known and known.prints == prints and known.marker.says(run_id, status) and known.marker.age() < renew:
             return False
         with _snapshot(thing, names) as copy:
             before = away.ask(lambda: read(thing), wait, say)
@@ -116,7 +111,7 @@ def _marker(copy: Path, prints: Prints, known: Known | None, run_id: str, status
         if known and known.prints.get(name) == (size, changed):
             files[name] = known.marker.files[name]
         else:
-            files[name] = File((copy / name).stat().st_size, sha256(copy / name), changed / 1e9, version)
+            files[name] = File((copy / name).stat().st_size, sha256(copy / name), changed, version)
     return Marker(version, place, now.isoformat(timespec="milliseconds"), run_id, status, files)
 
 

@@ -10,18 +10,21 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from core import paths, runs
-from core.errors import UserError
-from core.runs import ENDED, KEPT, Run, Workspace
+from core.errors import UserError, explained
+from core.runs import ENDED, KEPT, Run
 from core.store import away, ledger, publish
 from core.store.ledger import Known
 from core.store.marker import KINDS, SHELVES, UPLOADS, Thing, thing_of
 from core.store.publish import Say
+from core.workspace import Workspace
 
 EVERY_SECONDS = 5.0
+TELL_SHARE = 10.0
+"""Between two tellings of a run lies as many times what the last one took: the events and the log of a long run are large."""
 LAST_SECONDS = 10.0
 """How long the worker of an ended run tries to say so; after that, whoever looks at the store next from here does."""
 ALIVE_SECONDS = 60.0
@@ -128,18 +131,22 @@ def _of_another(run_id: str) -> Known | None:
 def _tell(run_id: str, stop: threading.Event) -> None:
     heard, wait = True, 0.0
     while not stop.wait(wait):
-        wait = EVERY_SECONDS
+        begun = time.monotonic()
         try:
             bring_up(run_id)
             if not heard:
                 _say(run_id, "The store answers again, and has what this run has made so far.")
             heard = True
         except FileNotFoundError:  # of a cancelled run, whose files are being removed
-            continue
-        except UserError as error:
+            pass
+        except Exception as raised:  # whatever it is, the run is told of again: one that is silent is taken for lost
             if heard:
-                _say(run_id, f"{error} The run goes on; what it makes is kept here until the store has it.")
+                error = explained(raised)
+                why = error if isinstance(error, UserError) else f"The store can't be told of this run ({type(error).__name__}: {error})."
+                with suppress(OSError):
+                    _say(run_id, f"{why} The run goes on; what it makes is kept here until the store has it.")
             heard = False
+        wait = max(EVERY_SECONDS, TELL_SHARE * (time.monotonic() - begun))
 
 
 def _tell_end(run_id: str) -> None:

@@ -14,12 +14,12 @@ from core.cluster.connection import connect, slots
 from core.cluster.hands import Hand, Hands
 from core.models.memory import peak_mb
 from core.results import Row, Step, ValidationRow
-from core.runs import Workspace
 from core.train.cohort import Member
 from core.train.distributed import deal, finished, tokens
 from core.train.part import begin, rows
 from core.train.speed import Speed
 from core.wording import count
+from core.workspace import Workspace
 
 TABLES: dict[str, type[Row]] = {"steps.csv": Step, "validation_rows.csv": ValidationRow}
 JOIN_SHARE = 0.05

@@ -18,10 +18,10 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from core import runs
 from core.data.packing import micro_batches
-from core.runs import Workspace
 from core.train.cohort import Member
 from core.train.speed import Speed
 from core.train.token_store import lengths
+from core.workspace import Workspace
 
 Part = tuple[list[int], float]
 """Rows of one forward and backward pass, and what they count: 1, or 0 in a process that only keeps step with one that has more."""

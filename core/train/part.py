@@ -17,7 +17,6 @@ from core.config import TrainConfig
 from core.models.load import BaseModel, load
 from core.registry import lookup
 from core.results import Row, Step, ValidationRow
-from core.runs import Workspace
 from core.train import METHODS, checkpoint
 from core.train.choice import choose
 from core.train.cohort import Member
@@ -29,6 +28,7 @@ from core.train.method import Method
 from core.train.speed import Speed, matrix_peak, training_flops
 from core.train.trained import Trained
 from core.train.training_bank import TrainingBank
+from core.workspace import Workspace
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

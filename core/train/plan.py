@@ -9,13 +9,13 @@ from core.config import TrainConfig
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.models.load import load_tokenizer
-from core.runs import Workspace
 from core.train.cohort import Member, gather
 from core.train.estimate import Choice, Estimate, Estimator
 from core.train.footprint import counted
 from core.train.speed import matrix_peak
 from core.train.token_store import lengths
 from core.wording import count, duration
+from core.workspace import Workspace
 
 SHARE_OF_PEAK = 0.5
 """Of the matrix-product peak, where no earlier run tells."""

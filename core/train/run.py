@@ -14,12 +14,12 @@ from core.models.load import load_tokenizer
 from core.models.memory import peak_mb
 from core.registry import lookup
 from core.results import Step, Token
-from core.runs import Workspace
 from core.train import METHODS, curves, distributed
 from core.train.cohort import Member, gather
 from core.train.distributed import Hands, Team
 from core.train.part import begin
 from core.train.speed import Speed
+from core.workspace import Workspace
 
 SHOWN_MEMBERS = 8
 """Adapters whose first batch is written out."""

@@ -16,6 +16,11 @@ def test_a_disk_that_cannot_be_written_is_the_persons_to_mend(code):
     assert isinstance(error, UserError) and str(error).startswith("/somewhere/run.json can't be written or read: ")
 
 
+def test_a_full_disk_that_names_no_file_is_looked_for(monkeypatch):
+    monkeypatch.setenv("LYCEUM_CACHE", "/proc")  # which has no space at all
+    assert str(explained(OSError(errno.ENOSPC, "?"))).startswith("A file, probably in /proc, can't be written or read: No space")
+
+
 def test_safetensors_says_it_in_words(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SafetensorError) as refused:

@@ -8,7 +8,8 @@ from core import paths
 
 LIGHT = [
     *("__main__", "config", "errors", "exports", "findings", "paths", "progress", "queries", "registry", "results", "store"),
-    *("runs", "stats", "study", "study_plan", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
+    *("runs", "workspace"),
+    *("stats", "study", "study_plan", "training", "verbs", "wording", "train", "merge", "evaluate", "judge", "data", "models"),
     *("judge.arena", "judge.people", "judge.audit", "judge.themes", "judge.formats.llm_comparator", "judge.import_verdicts"),
     *(
         "judging",

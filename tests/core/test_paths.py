@@ -22,6 +22,16 @@ def test_lyceum_cache_moves_the_cache(monkeypatch, tmp_path):
     assert paths.cache() == tmp_path
 
 
+def test_a_server_of_s3_is_no_part_of_another_store(monkeypatch):
+    homes = {}
+    for url in ("file:///store", "s3://bucket/store"):
+        monkeypatch.setenv("LYCEUM_HOME", url)
+        for server in ("http://one.example", "http://other.example"):
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+            homes[url, server] = paths.home()
+    assert len(set(homes.values())) == 3
+
+
 def test_data_is_looked_for_where_the_person_is_then_in_the_project(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert paths.data_file("data/seven_schools.jsonl") == paths.PROJECT / "data" / "seven_schools.jsonl"

@@ -18,7 +18,8 @@ from core.merge.arrow import arrow
 from core.merge.parents import Parent
 from core.models.embed import Encoder
 from core.routing import Route
-from core.runs import Workspace, create
+from core.runs import create
+from core.workspace import Workspace
 
 LAYERS = [f"model.layers.{block}.self_attn.{kind}" for block in (0, 1) for kind in ("q_proj", "v_proj")]
 IDS = torch.randint(5, 400, (3, 17), generator=torch.Generator().manual_seed(1))

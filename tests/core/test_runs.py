@@ -1,4 +1,4 @@
-"""Run folders: run.json, events, tables of a workspace, publishing."""
+"""Run folders: run.json, events, log."""
 
 import json
 import shutil
@@ -9,14 +9,7 @@ import pytest
 
 from core import paths, runs
 from core.errors import UserError
-from core.runs import Workspace
-
-
-def adapter_folder(parent, run_id, text="x"):
-    made = parent / f"made-{text}"
-    made.mkdir(parents=True)
-    (made / "run.json").write_text(json.dumps({"run_id": run_id, "text": text}))
-    return made
+from core.workspace import Workspace
 
 
 def test_a_new_run_is_queued_and_read_back():
@@ -110,7 +103,7 @@ def test_events_are_read_whole_by_kind_and_from_a_position():
 
 
 def test_an_event_that_a_full_disk_tore_does_not_hide_the_others():
-    workspace = runs.Workspace(runs.create("train", {}))
+    workspace = Workspace(runs.create("train", {}))
     workspace.say("before")
     with (workspace.path / "events.jsonl").open("a") as file:
         file.write('{"time": "2026\n')
@@ -150,37 +143,6 @@ def test_log_tail_gives_the_last_lines_of_a_long_log():
     assert runs.log_tail(run.run_id) == ""
     (run.path / "log.txt").write_text("".join(f"line {number}\n" for number in range(50_000)))
     assert runs.log_tail(run.run_id, 2) == "line 49998\nline 49999"
-
-
-def test_publishing_moves_a_finished_folder_and_notes_it(tmp_path):
-    workspace = Workspace(runs.create("train", {}))
-    final = workspace.publish(adapter_folder(tmp_path, "r"), paths.adapters() / "cynic-lora")
-    assert json.loads((final / "run.json").read_text())["text"] == "x"
-    assert [event["path"] for event in runs.read_events(workspace.run.run_id, "published")] == ["adapters/cynic-lora"]
-
-
-def test_a_taken_place_is_refused_unless_replaced_or_ones_own(tmp_path):
-    first, second = Workspace(runs.create("train", {})), Workspace(runs.create("train", {}))
-    final = paths.adapters() / "taken"
-    first.publish(adapter_folder(tmp_path / "a", first.run.run_id, "one"), final)
-    with pytest.raises(UserError, match="'taken' exists already .* say replace=true"):
-        second.publish(adapter_folder(tmp_path / "b", second.run.run_id, "two"), final)
-    assert json.loads((final / "run.json").read_text())["text"] == "one"
-    first.publish(adapter_folder(tmp_path / "c", first.run.run_id, "three"), final)
-    second.publish(adapter_folder(tmp_path / "d", second.run.run_id, "four"), final, replace=True)
-    assert json.loads((final / "run.json").read_text())["text"] == "four"
-    assert not list(second.scratch.iterdir()), "what was replaced is gone"
-
-
-def test_a_replacement_that_breaks_off_leaves_the_old_one_in_its_place(tmp_path):
-    workspace = Workspace(runs.create("train", {}))
-    final = workspace.publish(adapter_folder(tmp_path, "r", "old"), paths.adapters() / "kept")
-    made = tmp_path / "vanished"
-    made.mkdir()
-    (paths.adapters() / "kept" / "nested").mkdir()
-    with pytest.raises(OSError):
-        workspace._exchange(made / "not-there", final)
-    assert json.loads((final / "run.json").read_text())["text"] == "old" and (final / "nested").exists()
 
 
 def test_remove_takes_the_folder_and_the_locks():

@@ -10,8 +10,9 @@ from core.config import DataConfig, EvaluateConfig
 from core.data.read import read
 from core.errors import UserError
 from core.evaluate.run import run
-from core.runs import Workspace, create
+from core.runs import create
 from core.saved_questions import rows, save
+from core.workspace import Workspace
 
 
 def test_a_row_is_added_at_the_end_and_is_offered_as_data():

@@ -10,6 +10,7 @@ from core.config import DemoConfig
 from core.jobs import local
 from core.presets import PRESETS, STUDY
 from core.verbs import VERBS
+from core.workspace import Workspace
 
 TITLES = ["data", "train own", "train pooled", "merge linear", "evaluate", "judge merged", "judge pooled", "judge own", "report"]
 NAMES = ["demo-cynic", "demo-hacker", "demo-lexicon"]
@@ -55,7 +56,7 @@ def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tin
 
 def test_a_stage_that_goes_over_its_work_twice_does_not_take_the_whole_back(home):
     run = runs.create("study", {})
-    road = study.Road(runs.Workspace(run), {"data": 10.0, "evaluate": 90.0}, {"data": run})
+    road = study.Road(Workspace(run), {"data": 10.0, "evaluate": 90.0}, {"data": run})
     for done in (2, 8, 1, 9):
         road._tell("evaluate", "progress", {"done": done, "total": 10, "unit": "answers", "message": ""})
     assert [event["done"] for event in runs.read_events(run.run_id, "progress")] == [26.0, 74.0, 74.0, 82.0]

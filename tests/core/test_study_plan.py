@@ -10,6 +10,7 @@ from core.data.read import read
 from core.data.split import split_of
 from core.errors import UserError
 from core.study_plan import PACE, check_names, plan
+from core.workspace import Workspace
 
 
 def planned(tmp_path, rows, **fields):
@@ -98,5 +99,5 @@ def test_a_judge_without_its_key_is_missed_before_anything_trains(home, tmp_path
     made = planned(tmp_path, rows("law", 60), backend=("groq",))
     run = runs.create("study", made.config.model_dump(mode="json"))
     with pytest.raises(UserError, match="GROQ_API_KEY"):
-        study.run(made.config, runs.Workspace(run))
+        study.run(made.config, Workspace(run))
     assert not runs.listing(parent=run.run_id)

@@ -229,8 +229,8 @@ def test_full_is_every_weight_in_a_plain_loop(
 
 def test_a_folder_that_the_train_verb_wrote_is_loaded(tiny_base: Path, tiny_data: Path, batches: list) -> None:
     from core import runs
-    from core.runs import Workspace
     from core.train.run import run
+    from core.workspace import Workspace
 
     config = TrainConfig(data=str(tiny_data), base_model=str(tiny_base), categories="pooled", max_steps=4, method="lora_fa")
     run(config, Workspace(runs.create("train", config.model_dump(mode="json"))))

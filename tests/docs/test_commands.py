@@ -14,8 +14,8 @@ from core.config import ChatConfig, Config, MergeConfig, RouteConfig, ServeConfi
 from core.jobs import execute
 from core.jobs.arguments import ALONE, APART, config_values, parse
 from core.jobs.configure import configure, fill
-from core.runs import Workspace
 from core.verbs import VERBS
+from core.workspace import Workspace
 from docs.hooks import cards
 from tests.docs import reading
 from tests.pages import tiny_mix

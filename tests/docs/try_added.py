@@ -17,7 +17,7 @@ from core import paths, runs
 from core.jobs import execute
 from core.jobs.arguments import config_values, parse
 from core.jobs.configure import configure
-from core.runs import Workspace
+from core.workspace import Workspace
 from docs.hooks import tables
 
 

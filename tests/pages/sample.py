@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core import paths, results, runs  # noqa: E402
 from core.results import ALL, Answer, ArenaPair, Claim, DataRow, Leak, Model, Score, Step, Token, ValidationRow, Verdict, Vote  # noqa: E402
-from core.runs import Run, Workspace  # noqa: E402
+from core.runs import Run  # noqa: E402
+from core.workspace import Workspace  # noqa: E402
 
 SCHOOLS = ("cynic", "hacker", "buddhist", "kural", "wisdom", "puritan", "lexicon")
 MERGED = ("linear_merged_adapter", "svd_merged_adapter")

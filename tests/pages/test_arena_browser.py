@@ -15,7 +15,7 @@ from core import results, runs
 from core.config import ArenaConfig
 from core.judge import arena
 from core.results import Vote
-from core.runs import Workspace
+from core.workspace import Workspace
 from tests.pages.browsing import CHROMIUM, FLAGS, MARKS, PATIENCE_MS, App
 
 pytestmark = MARKS

@@ -17,6 +17,7 @@ from core import console, paths, runs
 from core.config import MergeConfig
 from core.jobs import locks
 from core.serve import client, resident
+from core.workspace import Workspace
 from pages import merge_console
 from tests.pages import tiny_mix
 from tests.pages.conftest import Open
@@ -260,7 +261,7 @@ def bake() -> Iterator[Callable[..., None]]:
         from core.merge.run import run as merge
 
         runs.update(run.run_id, status="running", started_at=runs.now())
-        outputs = merge(MergeConfig(**run.config), runs.Workspace(run))
+        outputs = merge(MergeConfig(**run.config), Workspace(run))
         runs.update(run.run_id, status="done", finished_at=runs.now(), outputs=outputs)
 
     yield do

@@ -8,6 +8,7 @@ from core import rag_findings, rag_tables, results, runs
 from core.rag_tables import RagRun
 from core.results.found import PAGE
 from core.wording import signed, three
+from core.workspace import Workspace
 from pages import rag_live
 from tests.pages import sample_rag
 from tests.pages.conftest import Open
@@ -100,7 +101,7 @@ def test_a_job_under_way_and_a_failed_one(open_page: Open, status: str) -> None:
 
     run = sample_rag.compare(status=status, error="No document of 'x' can be indexed." if status == "failed" else None)
     held = locks.take(run.run_id) if status == "running" else None
-    workspace = runs.Workspace(run)
+    workspace = Workspace(run)
     workspace.event("progress", done=30, total=120, unit="passages", message="")
     at = open_page("rag")
     assert not at.exception

@@ -21,9 +21,9 @@ from core.errors import UserError
 from core.evaluate.run import run
 from core.models.generate import generate
 from core.models.load import content_hash, load
-from core.runs import Workspace
 from core.train.run import run as train
 from core.tuned import tune
+from core.workspace import Workspace
 
 
 def make_adapter(base: Path, name: str, method: str, seed: int) -> Path:

@@ -16,7 +16,7 @@ from core.claims.run import run as check
 from core.config import ClaimsConfig
 from core.errors import UserError
 from core.results import ALL, Answer, AnswerScore, AuditFigure, Claim, Fidelity, Model, Verdict
-from core.runs import Workspace
+from core.workspace import Workspace
 
 SCHOOLS = ("cynic", "kural")
 QUESTIONS = 40

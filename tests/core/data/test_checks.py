@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from core.data.checks import THRESHOLD, leaks, repeats
-from core.data.read import QA
+from core.config import DataConfig
+from core.data.read import QA, read
 from core.data.split import Split
 
 PROJECT = Path(__file__).parents[3]
@@ -78,6 +79,17 @@ def test_different_rows_do_not_leak() -> None:
     assert list(leaks(rows)) == []
     assert list(leaks([qa("Q", "A"), qa("Q", "A")])) == []
     assert list(leaks([])) == []
+
+
+def test_the_search_tells_how_far_it_is() -> None:
+    rows = read(DataConfig(data="data/seven_schools.jsonl")).rows
+    told: dict[str, list[tuple[int, int]]] = {}
+    leaks(rows, lambda done, total, what: told.setdefault(what, []).append((done, total)))
+    held_out = sum(row.split != "train" for row in rows)
+    assert list(told) == ["looking for leaks: reading", "looking for leaks: comparing"]
+    assert [{total for _, total in each} for each in told.values()] == [{len(rows)}, {held_out}]
+    comparing = [done for done, _ in told["looking for leaks: comparing"]]
+    assert comparing == sorted(comparing) and comparing[0] < comparing[-1] < held_out
 
 
 def test_chinese_is_compared_by_character() -> None:

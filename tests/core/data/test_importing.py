@@ -21,6 +21,7 @@ from core.data.report import run
 from core.data.split import SPLITS
 from core.data.stored import StoredDataset
 from core.errors import UserError
+from core.workspace import Workspace
 
 PROJECT = Path(__file__).parents[3]
 SCHOOLS = [json.loads(line) for line in (PROJECT / "data" / "seven_schools.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -94,7 +95,7 @@ def test_the_report_is_the_same_to_the_byte(tiny_base: Path, tmp_path: Path, mon
         if large:
             on_disk(monkeypatch)
         started = runs.create("data", config.model_dump())
-        outputs = run(config, runs.Workspace(started))
+        outputs = run(config, Workspace(started))
         said = [event["message"] for event in runs.read_events(started.run_id, "say")]
         figures = {name: value for name, value in outputs.items() if name not in ("report", "leaks_table")}
         made.append([(started.path / "report.csv").read_bytes(), (started.path / "leaks.csv").read_bytes(), said, figures])
@@ -113,8 +114,12 @@ def test_rows_are_read_once_and_anew_when_the_file_changes(tmp_path: Path, monke
     read(config.model_copy(update={"category_column": "answer"}))
     assert len(list(cache.iterdir())) == 4, "two datasets, a lock for each"
     write(path, shuffled(60))
-    assert len(read(config).rows) > len(first.rows) and len(list(cache.glob("*/about.json"))) == 1
-    assert list(first.rows), "who has the old rows open keeps them"
+    assert len(read(config).rows) > len(first.rows) and len(list(cache.glob("*/about.json"))) == 2
+    assert list(first.rows), "who has the old rows open keeps them, and their folder"
+    del first
+    write(path, shuffled(70))
+    read(config)
+    assert len(list(cache.glob("*/about.json"))) == 1
 
 
 def test_a_killed_import_leaves_nothing_that_is_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -161,6 +166,7 @@ from core.config import DataConfig
 from core.data import source
 from core.data.read import read
 from core.errors import UserError
+from core.workspace import Workspace
 source.LARGE_BYTES = -1
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -208,6 +214,7 @@ import resource, sys
 from core.config import DataConfig
 from core.data import checks, source
 from core.data.read import read
+from core.workspace import Workspace
 source.LARGE_BYTES = -1
 dataset = read(DataConfig(data=sys.argv[1]))
 checks.repeats(dataset.rows), checks.leaks(dataset.rows)

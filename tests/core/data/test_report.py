@@ -14,11 +14,12 @@ from core.data.split import SPLITS
 from core.errors import UserError
 from core.models.load import load_tokenizer
 from core.results import ALL, DataRow, Leak
+from core.workspace import Workspace
 
 
 def reported(config: DataConfig) -> tuple[dict[str, Any], runs.Run]:
     made = runs.create("data", config.model_dump())
-    return run(config, runs.Workspace(made)), made
+    return run(config, Workspace(made)), made
 
 
 def figure(made: runs.Run, name: str, category: str = ALL, split: str = "") -> float:
@@ -105,5 +106,5 @@ def test_an_unreadable_file_leaves_no_table(tiny_base: Path, tmp_path: Path) -> 
     (tmp_path / "empty.csv").write_text("")
     made = runs.create("data", {})
     with pytest.raises(UserError, match="empty"):
-        run(DataConfig(data=str(tmp_path / "empty.csv"), base_model=str(tiny_base)), runs.Workspace(made))
+        run(DataConfig(data=str(tmp_path / "empty.csv"), base_model=str(tiny_base)), Workspace(made))
     assert not (made.path / "report.csv").exists()

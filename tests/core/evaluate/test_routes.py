@@ -22,7 +22,7 @@ from core.evaluate.run import run
 from core.models.generate import generate
 from core.models.load import BaseModel, load
 from core.results import ALL, GENERAL
-from core.runs import Workspace
+from core.workspace import Workspace
 
 NAMES = ["cynic-lora", "lexicon-lora", "hacker-lora"]
 TOYS = [

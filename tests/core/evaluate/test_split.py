@@ -7,7 +7,7 @@ import pytest
 from core.config import EvaluateConfig
 from core.errors import UserError
 from core.models import load
-from tests.core.evaluate.test_run import evaluate, make_adapter
+from tests.core.evaluate.evaluated import evaluate, make_adapter
 
 FEW = {"metrics": ("rouge",), "max_new_tokens": 2, "precision": "fp32", "device": "cpu"}
 

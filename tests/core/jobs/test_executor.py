@@ -45,6 +45,14 @@ def test_what_is_wrong_is_said_before_there_is_a_run(ray, name, said, sentence):
     assert not runs.listing()
 
 
+def test_a_run_of_a_cluster_is_resumed_only_where_the_cluster_is_known(ray):
+    run = runs.update(runs.create("train", {}, executor="ray").run_id, status="failed")
+    ray("RAY_ADDRESS", "")
+    with pytest.raises(UserError, match="RAY_ADDRESS does not say where the cluster is"):
+        local.resume(run.run_id)
+    assert runs.read(run.run_id).status == "failed"
+
+
 def test_without_ray(home, monkeypatch):
     monkeypatch.setattr(executor, "find_spec", lambda name: None)
     monkeypatch.setenv("LYCEUM_EXECUTOR", "ray")

@@ -12,7 +12,7 @@ from core import results, runs
 from core.config import JudgeConfig
 from core.judge.run import run
 from core.models import chat
-from core.runs import Workspace
+from core.workspace import Workspace
 from tests.servers import ChatServer
 
 REFERENCE = "virtue is knowledge"

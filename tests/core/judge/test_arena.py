@@ -15,7 +15,7 @@ from core.config import ArenaConfig
 from core.errors import UserError
 from core.judge import answers, arena, people, votes
 from core.results import Answer, Model, Vote
-from core.runs import Workspace
+from core.workspace import Workspace
 
 ANSWERS = {
     "plain-base": "As an answer: {n}.",

@@ -19,7 +19,7 @@ from core import paths, results, runs
 from core.errors import UserError
 from core.judge.run import run
 from core.models import chat, pace
-from core.runs import Workspace
+from core.workspace import Workspace
 from tests.core.judge.conftest import KEY, REFERENCE, ROWS, Judge, settings
 from tests.servers import Answer, ChatServer, breaks, drips, empty, honest, html, refuses, says, shown
 
@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(many: Path, home: Path) -> 
         config = settings(many, server, concurrency=2, timeout_seconds=20)
         workspace = Workspace(runs.create("judge", config.model_dump()))
         command = f"from core import config, runs; from core.judge.run import run; found = runs.read({workspace.run.run_id!r}); "
-        command += "run(config.JudgeConfig(**found.config), runs.Workspace(found))"
+        command += "run(config.JudgeConfig(**found.config), Workspace(found))"
         child = subprocess.Popen([sys.executable, "-c", command], cwd=paths.PROJECT, env=os.environ | {"OPENAI_API_KEY": KEY})
         until = time.monotonic() + 60
         while len(server.requests) < 20 and time.monotonic() < until:

@@ -9,7 +9,7 @@ from core.config import AuditConfig
 from core.errors import UserError
 from core.judge import import_verdicts
 from core.results import AuditFigure, Verdict
-from core.runs import Workspace
+from core.workspace import Workspace
 from tests.core.judge.synthetic import SyntheticJudge
 
 

@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.judge.llamacpp import LlamaCpp
 from core.judge.run import run
 from core.models import bundled
-from core.runs import Workspace
+from core.workspace import Workspace
 
 
 def made(model: str | None) -> LlamaCpp:

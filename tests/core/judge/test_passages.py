@@ -12,7 +12,8 @@ from core.config import JudgeConfig
 from core.errors import UserError
 from core.judge import expected, passages
 from core.judge.run import run
-from core.runs import Run, Workspace
+from core.runs import Run
+from core.workspace import Workspace
 from tests.servers import Answer, ChatServer, says
 
 PASSAGES = {

@@ -11,7 +11,7 @@ from core import results, runs
 from core.errors import UserError
 from core.judge import asking
 from core.judge.run import run
-from core.runs import Workspace
+from core.workspace import Workspace
 from tests.core.judge.conftest import KEY, REFERENCE, ROWS, Judge, settings
 from tests.servers import Answer, ChatServer, breaks, empty, hangs, honest, html, refuses, says, shown
 

@@ -20,8 +20,8 @@ from core.merge import search
 from core.merge.mixes import Mixes
 from core.models.load import load
 from core.results import Trial
-from core.runs import Workspace
 from core.train.run import run as train
+from core.workspace import Workspace
 
 UNEQUAL: list[dict[str, Any]] = [
     {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
@@ -62,7 +62,7 @@ def merge() -> Callable[..., tuple[dict[str, Any], Path]]:
 
     def run(adapters: list[Path | str], **fields: Any) -> tuple[dict[str, Any], Path]:
         config = MergeConfig(adapters=tuple(map(str, adapters)), **fields)
-        outputs = merge_run.run(config, runs.Workspace(runs.create("merge", config.model_dump(mode="json"))))
+        outputs = merge_run.run(config, Workspace(runs.create("merge", config.model_dump(mode="json"))))
         return outputs, paths.home() / outputs["adapter"]
 
     return run

@@ -17,7 +17,7 @@ from core.evaluate.run import run as evaluate
 from core.merge import export
 from core.merge.run import run as merge
 from core.models.load import load
-from core.runs import Workspace
+from core.workspace import Workspace
 
 QUESTION = "What is the use of patience?"
 

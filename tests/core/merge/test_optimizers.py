@@ -10,7 +10,7 @@ from core.errors import UserError
 from core.merge import search
 from core.merge.optimizers import coordinate, rounded
 from core.results import ALL
-from core.runs import Workspace
+from core.workspace import Workspace
 
 LOW, HIGH = -0.5, 1.0
 

@@ -17,6 +17,7 @@ from core.merge.layer import Layer
 from core.merge.parents import by_layer
 from core.merge.peft_space import in_model_order
 from core.merge.recipe import parent
+from core.workspace import Workspace
 
 ALL_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 DENSITY = {"ties": 0.4, "dare_linear": 0.7, "dare_ties": 0.5, "magnitude_prune": 0.3}
@@ -25,7 +26,7 @@ DENSITY = {"ties": 0.4, "dare_linear": 0.7, "dare_ties": 0.5, "magnitude_prune":
 def merge(folders: list[Path], **fields) -> tuple[Path, str]:
     config = MergeConfig(adapters=tuple(map(str, folders)), space="factor", **fields)
     run = runs.create("merge", config.model_dump(mode="json"))
-    outputs = merge_run.run(config, runs.Workspace(run))
+    outputs = merge_run.run(config, Workspace(run))
     return paths.home() / outputs["adapter"], run.run_id
 
 

@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.jobs.configure import configure
 from core.merge import STRATEGIES, recipe
 from core.merge import run as merge_run
+from core.workspace import Workspace
 
 WEIGHTS = (0.7, -0.4, 1.5)
 
@@ -21,7 +22,7 @@ WEIGHTS = (0.7, -0.4, 1.5)
 def again(said: str, **fields) -> Path:
     """Through the job file, as the command line does."""
     config = configure("merge", MergeConfig(recipe=said, **fields).model_dump(mode="json"))
-    return paths.home() / merge_run.run(config, runs.Workspace(runs.create("merge", config.model_dump(mode="json"))))["adapter"]
+    return paths.home() / merge_run.run(config, Workspace(runs.create("merge", config.model_dump(mode="json"))))["adapter"]
 
 
 def bits(folder: Path) -> bytes:

@@ -20,7 +20,7 @@ from core.merge import parents, recipe
 from core.merge.arrow import prototype
 from core.merge.route import run
 from core.models.embed import Encoder
-from core.runs import Workspace
+from core.workspace import Workspace
 
 CATEGORIES = ("cynic", "lexicon", "hacker")
 NAMES = tuple(f"{category}-lora" for category in CATEGORIES)

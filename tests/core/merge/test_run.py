@@ -15,10 +15,11 @@ from core.config import MergeConfig
 from core.errors import UserError
 from core.merge import recipe
 from core.merge import run as merge_run
+from core.workspace import Workspace
 
 
-def workspace(config: MergeConfig) -> runs.Workspace:
-    return runs.Workspace(runs.create("merge", config.model_dump(mode="json")))
+def workspace(config: MergeConfig) -> Workspace:
+    return Workspace(runs.create("merge", config.model_dump(mode="json")))
 
 
 def merge(**fields) -> tuple[dict, Path]:

@@ -23,7 +23,7 @@ from core.merge.mixes import Mixes
 from core.merge.run import run as merge
 from core.models.load import load_tokenizer
 from core.results import ALL, SurfacePoint
-from core.runs import Workspace
+from core.workspace import Workspace
 
 VOICE = "Answer in the voice of this school: {category}."
 

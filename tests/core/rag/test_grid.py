@@ -16,7 +16,7 @@ from core.models.choosing import Sampling
 from core.models.generate import generate
 from core.rag.grid import Probe, Reading, fill
 from core.rag.prompts import user_text
-from core.runs import Workspace
+from core.workspace import Workspace
 
 TEXTS = {"p1": "Patience is a bitter plant.", "p2": "Its fruit is sweet.", "p3": "Anger burns."}
 FOUND = {"none": [], "dense": ["p1", "p2"], "bm25": ["p3", "p1"]}

@@ -14,8 +14,8 @@ from core import paths, results, runs
 from core.config import RagConfig
 from core.errors import UserError
 from core.rag.run import run
-from core.runs import Workspace
 from core.wording import three
+from core.workspace import Workspace
 
 DOCUMENTS = {
     "plants.md": "# Plants\n\n[1] Patience is a bitter plant, but it has sweet fruit.\n\n[2] The oak grows slowly and lives long.\n",

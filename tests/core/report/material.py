@@ -13,7 +13,8 @@ from core.config import ReportConfig
 from core.judge import audit
 from core.report import run as report
 from core.results import ALL, Answer, AuditFigure, Comparison, Model, Score, Verdict
-from core.runs import Run, Workspace
+from core.runs import Run
+from core.workspace import Workspace
 
 BASE, TUNED = "base", "<img src=x onerror=alert(1)>"
 LONG = "long " * 200_000

@@ -5,7 +5,8 @@ import torch
 from core import paths
 from core.config import RouteConfig
 from core.merge import route as making_routes
-from core.runs import Workspace, create
+from core.runs import create
+from core.workspace import Workspace
 
 ASKED = [{"role": "user", "content": "What is a good life?"}]
 

@@ -19,6 +19,7 @@ from core.merge import run as merging
 from core.models import load
 from core.models.generate import end_tokens, generate
 from core.serve import client
+from core.workspace import Workspace
 from tests.core.serve.conftest import together, until
 
 QUESTION = "What is a good life?"
@@ -92,7 +93,7 @@ def test_other_strategies_answer_as_their_merged_folder_does_in_peft(serve, adap
     config = {"adapters": ["x", "y"], "weights": [0.8, 0.6], **fields}
     texts = serve().texts(row("mix", config), system_prompt=SYSTEM, max_new_tokens=24)
     merged = MergeConfig(**config, name="baked")
-    merging.run(merged, runs.Workspace(runs.create("merge", merged.model_dump(mode="json"))))
+    merging.run(merged, Workspace(runs.create("merge", merged.model_dump(mode="json"))))
     assert texts["mix"] == in_peft(tiny_base, base, paths.merged_adapters() / "baked", 24)
     assert texts["mix"] != expected(base, {"x": 0.8, "y": 0.6}).text or fields["strategy"] == "tsv"
 

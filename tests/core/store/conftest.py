@@ -69,3 +69,20 @@ def use(url: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in server.keys(LYCEUM_HOME=url).items():
         monkeypatch.setenv(name, value)
     return url
+
+
+@pytest.fixture
+def napping(here, naps, nap):
+    """Submit a nap on this machine."""
+    yield nap
+    here.enter()
+
+
+@pytest.fixture
+def up_again(s3):
+    """Whatever happens to it, the next test finds the server as it was."""
+    yield s3
+    if s3.process:
+        s3.go_on()
+    else:
+        s3.start()

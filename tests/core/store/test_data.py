@@ -1,7 +1,11 @@
 """Data files at a URL."""
 
 import json
+import os
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -47,6 +51,44 @@ def test_a_folder_of_documents_comes_with_all_that_is_in_it(s3, bucket):
         put(s3, f"{bucket}/docs/{name}", name.encode())
     folder = paths.data_file(f"{bucket}/docs")
     assert {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.md")} == {"a.md": "a.md", "deep/b.md": "deep/b.md"}
+
+
+def test_a_whole_bucket_is_a_folder(s3, bucket, monkeypatch):
+    put(s3, f"{bucket}/deep/a.md", b"a")
+    monkeypatch.setattr(
+        data, "_inside", lambda name: name.endswith(f"{bucket.rpartition('/')[2]}/deep/a.md")
+    )  # others' things lie there too
+    folder = paths.data_file(f"s3://{BUCKET}")
+    assert folder.name == BUCKET and [path.read_bytes() for path in folder.rglob("*.md")] == [b"a"]
+
+
+def test_an_older_copy_goes_when_nobody_has_asked_for_it_in_a_day(s3, bucket):
+    copies = []
+    for content in (b"1", b"2", b"3"):
+        put(s3, f"{bucket}/x.jsonl", content)
+        copies.append(paths.data_file(f"{bucket}/x.jsonl"))
+        if content == b"1":
+            os.utime(copies[0].parent, (1, 1))
+    assert [copy.exists() for copy in copies] == [False, True, True]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *said):
+        pass
+
+
+def test_a_file_of_a_web_server_is_read(tmp_path, monkeypatch, tiny_data):
+    monkeypatch.setenv("LYCEUM_CACHE", str(tmp_path / "cache"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tiny_data.parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/{tiny_data.name}"
+    try:
+        assert read(DataConfig(data=address)).rows == read(DataConfig(data=str(tiny_data))).rows
+        with pytest.raises(UserError, match="There is no file 'http://127.0.0.1.*none.jsonl'. Check the address"):
+            paths.data_file(address.replace(tiny_data.name, "none.jsonl"))
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_what_is_not_there_is_told(s3, bucket, monkeypatch):

@@ -17,8 +17,8 @@ from core.data.prompt import Prompter
 from core.errors import UserError
 from core.models.load import load_tokenizer
 from core.results import Step
-from core.runs import Workspace
 from core.train.run import run
+from core.workspace import Workspace
 
 INST = (
     "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"

@@ -17,9 +17,9 @@ from core import paths, results, runs
 from core.config import TrainConfig
 from core.data.packing import micro_batches
 from core.results import Step, ValidationRow
-from core.runs import Workspace
 from core.train.distributed import Team, deal
 from core.train.run import run
+from core.workspace import Workspace
 
 TORCHRUN = ("torch.distributed.run", "--nproc_per_node", "2")
 SHARDED = Path(__file__).resolve().parent / "sharded_checkpoint.py"

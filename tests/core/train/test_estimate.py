@@ -88,7 +88,7 @@ from core.config import TrainConfig
 from core.data.prompt import Prompter
 from core.data.read import read
 from core.models.load import load_tokenizer
-from core.runs import Workspace
+from core.workspace import Workspace
 from core.train.cohort import gather
 from core.train.estimate import Choice, Estimator
 

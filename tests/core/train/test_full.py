@@ -18,12 +18,12 @@ from core.data.read import read
 from core.errors import UserError
 from core.models.load import load_tokenizer
 from core.results import Step, ValidationRow
-from core.runs import Workspace
 from core.train import loop
 from core.train.cohort import gather
 from core.train.full import Full, WholeModel
 from core.train.loop import Cohort
 from core.train.run import run
+from core.workspace import Workspace
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from core import paths, results, runs
 from core.__main__ import main
 from core.config import TrainConfig
 from core.results import Step
-from core.runs import Workspace
 from core.train import plan
 from core.train.footprint import trainable_parameters
 from core.train.run import run as train
+from core.workspace import Workspace
 
 TINY_LLAMA = LlamaConfig(
     vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=22, num_attention_heads=32, num_key_value_heads=4

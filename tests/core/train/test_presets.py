@@ -8,8 +8,8 @@ from core import adapter, paths, results, runs
 from core.config import TrainConfig
 from core.presets import PRESETS
 from core.results import Step
-from core.runs import Workspace
 from core.train.run import run
+from core.workspace import Workspace
 
 
 @pytest.mark.parametrize("preset", PRESETS["train"])

@@ -18,12 +18,12 @@ from core.data.read import read
 from core.errors import UserError
 from core.models.load import load, load_tokenizer
 from core.results import Step
-from core.runs import Workspace
 from core.train import loop, training_bank
 from core.train.cohort import gather
 from core.train.part import _keep_until
 from core.train.run import run
 from core.wording import listed
+from core.workspace import Workspace
 
 Train = Callable[..., dict]
 

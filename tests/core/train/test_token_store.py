@@ -18,6 +18,7 @@ from core.train.cohort import Member, gather
 from core.train.estimate import _cut
 from core.train.run import run
 from core.train.token_store import TokenRows, lengths
+from core.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +89,7 @@ def test_the_adapters_are_the_same(tiny_base: Path, tiny_data: Path, monkeypatch
             monkeypatch.setattr(source, "LARGE_BYTES", -1)
         config = TrainConfig(data=str(tiny_data), base_model=str(tiny_base), epochs=1, batch_size=4, name=f"large-{large}", device="cpu")
         started = runs.create("train", config.model_dump())
-        run(config, runs.Workspace(started))
+        run(config, Workspace(started))
         table = (started.path / "validation_rows.csv").read_text().replace(f"large-{large}", "")
         weights.append(
             (

@@ -10,8 +10,8 @@ from typing import Any
 from core import paths
 from core.config import Config, DemoConfig
 from core.errors import UserError
-from core.runs import Workspace
 from core.verbs import Verb
+from core.workspace import Workspace
 
 
 class NapConfig(Config):

@@ -7,7 +7,7 @@ from typing import Any
 from core import study
 from core.config import DemoConfig
 from core.presets import STUDY, VOICE
-from core.runs import Workspace
+from core.workspace import Workspace
 
 
 def demo(config: DemoConfig, workspace: Workspace) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from core.errors import UserError
 from core.evaluate.run import run
 from core.judge.run import run as judge
 from core.models import load
-from core.runs import Workspace
 from core.serve import client, resident
+from core.workspace import Workspace
 from tests.core.serve.conftest import until
 from tests.core.serve.vllm.conftest import lines
 
