@@ -5,7 +5,6 @@ dies is started anew by Ray, and its question asked again.
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
@@ -77,15 +76,12 @@ class Spread(Backend):
 class _Copy:
     """The judge on a worker."""
 
-    def __init__(self, *wanted: Any) -> None:
-        self._wanted = wanted
-
-    @cached_property
-    def _judge(self) -> Backend:
-        backend, model, config = self._wanted
-        judge: Backend = lookup(BACKENDS, "judge backend", backend).load()(config, model, lambda *_: None)
-        judge.open()
-        return judge
+    def __init__(self, backend: str, model: str | None, config: JudgeConfig) -> None:
+        self._judge: Backend = lookup(BACKENDS, "judge backend", backend).load()(config, model, lambda *_: None)
+        self._opened = False
 
     def ask(self, comparison: Comparison) -> Reply:
+        if not self._opened:  # here and not before: what is wrong with the weights is then said as an answer is
+            self._judge.open()
+            self._opened = True
         return self._judge.ask(comparison)

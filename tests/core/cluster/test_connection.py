@@ -18,6 +18,6 @@ def test_a_port_where_nobody_listens_is_told_when_patience_ends(monkeypatch, hos
     monkeypatch.setenv("RAY_ADDRESS", f"{host}:{port}")
     monkeypatch.setenv("LYCEUM_RAY_PATIENCE", "1")
     said = []
-    with pytest.raises(UserError, match="has not answered for [1-9] s .*refused.* ray start --head"):
+    with pytest.raises(UserError, match="has not answered for [1-9] s .*refused.*ray start --head"):
         connection.connect(said.append)
     assert "waiting for it" in said[-1]
