@@ -88,8 +88,8 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(many: Path, home: Path) -> 
     with ChatServer(slowly) as server:
         config = settings(many, server, concurrency=2, timeout_seconds=20)
         workspace = Workspace(runs.create("judge", config.model_dump()))
-        command = f"from core import config, runs; from core.judge.run import run; from core.workspace import Workspace; found = runs.read({workspace.run.run_id!r}); "
-        command += "run(config.JudgeConfig(**found.config), Workspace(found))"
+        command = f"from core import config, runs; from core.judge.run import run; found = runs.read({workspace.run.run_id!r}); "
+        command += "from core.workspace import Workspace; run(config.JudgeConfig(**found.config), Workspace(found))"
         child = subprocess.Popen([sys.executable, "-c", command], cwd=paths.PROJECT, env=os.environ | {"OPENAI_API_KEY": KEY})
         until = time.monotonic() + 60
         while len(server.requests) < 20 and time.monotonic() < until:
