@@ -51,8 +51,8 @@ def endpoint() -> str:
     return next(filter(None, map(os.environ.get, ENDPOINTS)), "")
 
 
-def store_digest(url: str) -> str:
-    """What tells a store from any other: the same bucket of another server is another store."""
+def address_digest(url: str) -> str:
+    """What tells an address from any other: the same bucket of another server is another one."""
     server = endpoint() if url.lower().startswith(("s3://", "s3a://")) else ""
     return hashlib.sha256(f"{url} {server}".encode()).hexdigest()
 
@@ -140,4 +140,4 @@ def slug(text: str) -> str:
 def _store_name(url: str) -> str:
     """A folder name for a store."""
     told = re.sub(r"//[^/@]*@", "//", url)
-    return f"{slug(told)[:60]}-{store_digest(url)[:8]}"
+    return f"{slug(told)[:60]}-{address_digest(url)[:8]}"

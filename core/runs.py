@@ -1,7 +1,7 @@
 """A run folder: `results/<run_id>/` with run.json, events.jsonl, log.txt and the run's tables.
 
 run.json is written here alone, under a lock (results/.locks/), by temporary file and `os.replace`.
-What a running verb writes with is a core/workspace.py.
+What a running verb writes with stands in core/workspace.py.
 """
 
 import json

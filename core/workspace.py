@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,7 +87,7 @@ class Workspace:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self._exchange(self._copied_beside(made, final), final, aside=final.parent)
+            self._publish_apart(made, final)
         self.event("published", path=paths.shown(final))
         return final
 
@@ -96,22 +96,29 @@ class Workspace:
         info = folder / "run.json"
         return info.exists() and json.loads(info.read_text(encoding="utf-8")).get("run_id") == self.run.run_id
 
-    def _copied_beside(self, made: Path, final: Path) -> Path:
-        """A copy beside `final`: no rename leads there from where it was made when the home's folders are mounted apart (compose.yaml)."""
-        beside = final.with_name(f".{self.run.run_id}-{final.name}")
-        shutil.rmtree(beside, ignore_errors=True)  # of an earlier try
-        if made.is_dir():
-            shutil.copytree(made, beside)
-        else:
-            shutil.copy2(made, beside)
-        return beside
+    def _publish_apart(self, made: Path, final: Path) -> None:
+        """Through a copy near `final`: no rename leads there when the home's folders are mounted apart (compose.yaml)."""
+        near = final.parent / ".publishing" / self.run.run_id
+        shutil.rmtree(near, ignore_errors=True)  # of an earlier try
+        near.mkdir(parents=True)
+        try:
+            copy = near / final.name
+            if made.is_dir():
+                shutil.copytree(made, copy)
+            else:
+                shutil.copy2(made, copy)
+            self._exchange(copy, final, aside=near)
+        finally:
+            shutil.rmtree(near, ignore_errors=True)
+            with suppress(OSError):  # another run's copy is there
+                near.parent.rmdir()
 
     def _exchange(self, made: Path, final: Path, aside: Path) -> None:
         """Rename to `final`; a folder that is there waits in `aside` until it is replaced."""
         if not (made.is_dir() and final.exists()):
             os.replace(made, final)
             return
-        aside = aside / f".replaced-{final.name}-{secrets.token_hex(2)}"
+        aside = aside / f"replaced-{final.name}-{secrets.token_hex(2)}"
         os.replace(final, aside)
         try:
             os.replace(made, final)

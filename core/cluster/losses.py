@@ -20,7 +20,7 @@ def told(what: str) -> Iterator[None]:
         raise as_said(error, what) from None
     except RayError as error:
         raise UserError(
-            f"{what[:1].upper()}{what[1:]} was lost with its worker {MOST_LOSSES} times ({type(error).__name__}). "
+            f"{what[:1].upper()}{what[1:]} was lost with its worker again and again ({type(error).__name__}). "
             "Mend the workers or give them more memory, then resume the run."
         ) from None
 

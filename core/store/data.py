@@ -16,6 +16,7 @@ from core.store.remote import filesystem, token
 SURE_SECONDS = 30.0
 """For so long a URL is not asked again."""
 UNUSED_SECONDS = 24 * 3600.0
+"""After so long a copy of what an address was before goes, for nobody reads it any more."""
 _asked: dict[str, tuple[float, Path]] = {}
 
 
@@ -41,7 +42,7 @@ def _copied(url: str) -> Path:
         raise UserError(f"There is no file '{private.removed_from(url)}'. Check the address.")
     state = sorted((name, token(info)) for name, info in files.items())
     digest = hashlib.sha256(str(state).encode()).hexdigest()[:16]
-    final = paths.cache() / "data" / hashlib.sha256(f"{url} {paths.endpoint()}".encode()).hexdigest()[:16] / digest
+    final = paths.cache() / "data" / paths.address_digest(url)[:16] / digest
     if not final.exists():
         _download(fs, {info["name"]: name for name, info in files.items()}, final)
     _forget_older(final)

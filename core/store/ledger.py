@@ -56,7 +56,7 @@ def check() -> None:
     """
     if (inside := remote.connect().folder()) and paths.home().is_relative_to(inside):
         raise UserError(f"LYCEUM_WORK, {paths.home()}, lies in the store that LYCEUM_HOME names, {inside}. Give it a folder elsewhere.")
-    file, mine = folder() / "store", paths.store_digest(paths.store() or "")
+    file, mine = folder() / "store", paths.address_digest(paths.store() or "")
     if not file.exists():
         file.write_text(mine, encoding="utf-8")
     if file.read_text(encoding="utf-8") != mine:

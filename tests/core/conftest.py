@@ -1,5 +1,6 @@
 """Real jobs in real processes, with a verb that sleeps."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,15 @@ def nap(naps: Path) -> Callable[..., Run]:
         return local.submit(verb, NapConfig(**fields))
 
     return submit
+
+
+@pytest.fixture
+def tiny_study(tiny_base: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the verb 'tiny-demo' does: a study of a random base model, of 2 steps and one question a category."""
+    where = {"data": str(tiny_data), "base_model": str(tiny_base)}
+    evaluate = {"limit": 1, "max_new_tokens": 4, "metrics": ["perplexity", "bleu"], "device": "cpu"}
+    tiny = {"where": where, "train": {"max_steps": 2, "device": "cpu"}, "evaluate": evaluate}
+    monkeypatch.setenv("TINY_STUDY", json.dumps(tiny))
 
 
 @pytest.fixture

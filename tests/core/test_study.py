@@ -1,9 +1,6 @@
 """A study on a tiny base model, as the demo is one: killed half-way, looked at, resumed."""
 
-import json
 import time
-
-import pytest
 
 from core import adapter, paths, results, runs, study
 from core.config import DemoConfig
@@ -14,14 +11,6 @@ from core.workspace import Workspace
 
 TITLES = ["data", "train own", "train pooled", "merge linear", "evaluate", "judge merged", "judge pooled", "judge own", "report"]
 NAMES = ["demo-cynic", "demo-hacker", "demo-lexicon"]
-
-
-@pytest.fixture
-def tiny_study(tiny_base, tiny_data, monkeypatch):
-    where = {"data": str(tiny_data), "base_model": str(tiny_base)}
-    evaluate = {"limit": 1, "max_new_tokens": 4, "metrics": ["perplexity", "bleu"], "device": "cpu"}
-    tiny = {"where": where, "train": {"max_steps": 2, "device": "cpu"}, "evaluate": evaluate}
-    monkeypatch.setenv("TINY_STUDY", json.dumps(tiny))
 
 
 def test_a_killed_demo_leaves_nothing_half_made_and_resume_finishes_it(naps, tiny_study, process, until):

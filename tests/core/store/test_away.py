@@ -55,14 +55,6 @@ def test_when_patience_ends_the_run_fails_and_resumed_it_only_brings_up(up_again
     assert (paths.adapters() / "mine").exists()
 
 
-@pytest.fixture
-def tiny_study(tiny_base, tiny_data, monkeypatch):
-    where = {"data": str(tiny_data), "base_model": str(tiny_base)}
-    evaluate = {"limit": 1, "max_new_tokens": 4, "metrics": ["perplexity", "bleu"], "device": "cpu"}
-    tiny = {"where": where, "train": {"max_steps": 2, "device": "cpu"}, "evaluate": evaluate}
-    monkeypatch.setenv("TINY_STUDY", json.dumps(tiny))
-
-
 def scores(run):
     return results.read(run.path / "scores.csv", results.Score).drop(columns="run")
 
