@@ -130,8 +130,9 @@ def cluster(nodes: int) -> Iterator[str]:
     cpus = ["--num-cpus=0"] if nodes else []
     started = [subprocess.Popen([*start, "--head", f"--port={port}", "--include-dashboard=false", *cpus], **quiet)]
     time.sleep(10)
-    started += [subprocess.Popen([*start, f"--address=127.0.0.1:{port}", "--num-cpus=1"], **quiet) for _ in range(nodes)]
-    time.sleep(10)
+    for _ in range(nodes):
+        started.append(subprocess.Popen([*start, f"--address=127.0.0.1:{port}", "--num-cpus=1"], **quiet))
+        time.sleep(8)  # two that start at once choose the same ports, and neither lives
     try:
         yield f"127.0.0.1:{port}"
     finally:
